@@ -1,0 +1,113 @@
+"""The base class of losses: it helps, but any ``nn.Module`` may be registered."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+
+class Loss(nn.Module):
+    """A loss: pure mathematics from named tensors (or modules) to one tensor.
+
+    Subclasses write ``forward``. It knows no weight, schedule, mixed precision, distributed code
+    or logging: those are the [`Term`][losskit.Term]'s, the
+    [`Objective`][losskit.Objective]'s and the trainer's.
+
+    A loss made of parts writes ``components`` instead, and ``forward`` is their sum.
+    """
+
+    #: The name a term logs it under unless the config says otherwise; ``None``: from the class name.
+    loss_name: ClassVar[str | None] = None
+
+    def components(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        """The named parts of the loss, each a tensor; only losses made of parts have them."""
+        raise NotImplementedError(f"{type(self).__name__} has no components")
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        """The loss; the sum of the components where a subclass has not written it."""
+        parts = iter(self.components(*args, **kwargs).values())
+        return sum(parts, next(parts))
+
+    def weigh(self, value: Tensor, weight: float | Tensor, **inputs: Any) -> Tensor:
+        """Apply a term's ``loss_weight``; ``inputs`` are those of the call, by name.
+
+        The one place where a loss may say that its weight does not always count (``GANLoss``: not
+        for the discriminator).
+        """
+        return value * weight
+
+
+class FunctionLoss(Loss):
+    """A plain function as a module; its options are bound when it is made.
+
+    Args:
+        function: takes tensors, returns one tensor.
+        options: keyword arguments of the function, kept for every call.
+
+    Raises:
+        TypeError: the function has no such option.
+    """
+
+    def __init__(self, function: Callable[..., Tensor], **options: Any) -> None:
+        super().__init__()
+        signature = inspect.signature(function)
+        unknown = [name for name in options if name not in signature.parameters]
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+        if unknown and not takes_any:
+            raise TypeError(
+                f"{function.__name__}() has no argument {unknown[0]!r}; "
+                f"it takes {', '.join(signature.parameters)}"
+            )
+        self.function = function
+        self.options = options
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Call the function with the bound options."""
+        return self.function(*args, **{**self.options, **kwargs})
+
+    def extra_repr(self) -> str:
+        """Show the function and its options."""
+        options = "".join(f", {key}={value!r}" for key, value in self.options.items())
+        return f"{self.function.__name__}{options}"
+
+
+def has_components(loss: nn.Module) -> bool:
+    """Whether the loss is made of named parts."""
+    method = getattr(type(loss), "components", None)
+    return method is not None and method is not Loss.components
+
+
+@functools.lru_cache(maxsize=512)
+def _parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    parameters = dict(inspect.signature(function).parameters)
+    parameters.pop("self", None)
+    return parameters
+
+
+def input_parameters(loss: nn.Module) -> Mapping[str, inspect.Parameter]:
+    """The arguments of a loss's call: those of ``forward``, or of ``components``, or the function."""
+    if isinstance(loss, FunctionLoss):
+        free = _parameters_of(loss.function)
+        return {name: p for name, p in free.items() if name not in loss.options}
+    cls = type(loss)
+    if cls.forward is Loss.forward:
+        return _parameters_of(cls.components)  # type: ignore[attr-defined]
+    return _parameters_of(cls.forward)
+
+
+def default_loss_name(loss: nn.Module) -> str:
+    """What a loss is logged under: its own ``loss_name``, or ``DiscShiftLoss`` → ``loss_disc_shift``."""
+    own = getattr(loss, "loss_name", None)
+    if callable(own):  # the convention of the MMagic guide: a static method
+        own = own()
+    if own:
+        return str(own)
+    name = loss.function.__name__ if isinstance(loss, FunctionLoss) else type(loss).__name__
+    words = re.findall(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+", name)
+    kept = [word.lower() for word in words if word.lower() not in ("loss", "")]
+    return "_".join(["loss", *kept])

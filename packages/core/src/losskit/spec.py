@@ -1,0 +1,199 @@
+"""What a plugin declares: specs, as plain data that can be read without importing torch."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from losskit.errors import PluginError
+
+_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+_NAME = re.compile(r"[A-Za-z][\w.-]*")
+
+
+def resolve_target(target: str) -> Any:
+    """Import what ``"module:attribute"`` names.
+
+    Raises:
+        PluginError: the module cannot be imported or has no such attribute.
+    """
+    module_name, _, attribute = target.partition(":")
+    try:
+        value: Any = importlib.import_module(module_name)
+        for part in attribute.split("."):
+            value = getattr(value, part)
+    except Exception as error:
+        raise PluginError(
+            f"cannot load {target!r}: {type(error).__name__}: {one_line(error)}"
+        ) from error
+    return value
+
+
+def one_line(error: object) -> str:
+    """An exception's text on one line, so that messages made from it stay one line too."""
+    return " ".join(str(error).split())
+
+
+@dataclass(frozen=True, slots=True)
+class LossSpec:
+    """A loss a plugin supplies.
+
+    Args:
+        name: what configs call it (``"GANLoss"``).
+        target: ``"module:attribute"`` of an ``nn.Module`` class or of a function; imported only
+            when a loss is made.
+        summary: one line, for listings.
+        tags: words to filter by (``"adversarial"``, ``"penalty"``, ``"pixel"``).
+        aliases: other names of the same loss.
+        example: ``"module:attribute"`` of a factory that returns an [`Example`][losskit.Example];
+            the conformance kit, the docs and the benchmarks run it.
+        paper: where the loss comes from, as a citation with its arXiv number or DOI.
+        deprecated: empty, or what to use instead; using the loss then warns.
+        namespace: the plugin's name; set by discovery.
+
+    Raises:
+        ValueError: a name or target is not of the form above.
+        TypeError: a field has the wrong type.
+    """
+
+    name: str
+    target: str
+    summary: str = ""
+    tags: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    example: str | None = None
+    paper: str = ""
+    deprecated: str = ""
+    namespace: str = ""
+
+    def __post_init__(self) -> None:
+        for key in ("name", "target", "summary", "paper", "deprecated", "namespace"):
+            if not isinstance(getattr(self, key), str):
+                raise TypeError(f"LossSpec.{key} must be a string, not {getattr(self, key)!r}")
+        for key in ("tags", "aliases"):
+            value = getattr(self, key)
+            if isinstance(value, str) or not all(isinstance(item, str) for item in value):
+                raise TypeError(f"LossSpec.{key} must be a tuple of strings, not {value!r}")
+            object.__setattr__(self, key, tuple(value))
+        for name in (self.name, *self.aliases):
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is not a loss name: letters, digits, '_', '.', '-'")
+        for key in ("target", "example"):
+            value = getattr(self, key)
+            if value is not None and not _TARGET.fullmatch(value):
+                raise ValueError(f"LossSpec.{key} must be 'module:attribute', not {value!r}")
+        if "\n" in self.summary:
+            raise ValueError(f"the summary of {self.name!r} must be one line")
+
+    @property
+    def qualified_name(self) -> str:
+        """``"gan/GANLoss"``: unique among all installed plugins."""
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsSpec:
+    """A pretrained weights file a plugin can use.
+
+    Args:
+        name: what ``weights=`` and ``losskit weights`` call it (``"arcface-ir-se50"``).
+        url: where it can be fetched.
+        sha256: hexadecimal checksum, verified before the file is ever loaded.
+        license: the weights' licence, as its authors name it; ``"unknown"`` if they do not.
+        size: bytes.
+        summary: one line: what it was trained on, who published it.
+    """
+
+    name: str
+    url: str
+    sha256: str
+    license: str
+    size: int
+    summary: str = ""
+    namespace: str = ""
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"{self.name!r} is not a weights name: letters, digits, '_', '.', '-'")
+        if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
+            raise ValueError(f"sha256 of {self.name!r} must be 64 hexadecimal digits")
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSpec:
+    """A subcommand a plugin adds to ``losskit``.
+
+    Args:
+        name: the word after ``losskit``.
+        target: ``"module:attribute"`` of ``def configure(parser: argparse.ArgumentParser) -> None``;
+            it adds arguments and calls ``parser.set_defaults(run=function)``, where
+            ``function(namespace)`` returns the exit code.
+        summary: one line, for ``losskit --help``.
+    """
+
+    name: str
+    target: str
+    summary: str = ""
+    namespace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PresetSpec:
+    """A named, published combination of losses.
+
+    Args:
+        name: what ``preset:`` calls it (``"stylegan2"``).
+        target: ``"module:attribute"`` of a function of keyword arguments (the ``loss_config`` keys)
+            that returns the config the preset stands for.
+        summary: one line.
+        paper: where its numbers come from.
+    """
+
+    name: str
+    target: str
+    summary: str = ""
+    paper: str = ""
+    namespace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneSpec:
+    """A family of frozen networks a plugin supplies as feature extractors.
+
+    Args:
+        name: the prefix in ``backbone="name/..."``.
+        target: ``"module:attribute"`` of a factory; see ``losskit.backbones``.
+        summary: one line.
+    """
+
+    name: str
+    target: str
+    summary: str = ""
+    namespace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """How to try a loss: what the factory named by ``LossSpec.example`` returns.
+
+    The factory is called as ``factory(batch=2, height=16, width=16)`` (after seeding torch) and
+    returns float32 CPU tensors.
+
+    Args:
+        arguments: for the constructor.
+        inputs: for ``forward``, by name; tensors, modules or plain values.
+        grad: the inputs that should receive gradients.
+        frozen: tensor inputs that must never receive one (``target``).
+        image_range: the values that images among the inputs may take.
+        min_size: smallest height and width the loss is defined for.
+    """
+
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    grad: tuple[str, ...] = ("pred",)
+    frozen: tuple[str, ...] = ()
+    image_range: tuple[float, float] = (0.0, 1.0)
+    min_size: int = 1
