@@ -1,0 +1,91 @@
+"""losskit: losses for image synthesis, restoration and editing, found through plugins.
+
+Everything is imported when it is first used: ``import losskit`` imports neither torch nor a plugin.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_EXPORTS = {
+    "AdaptiveWeight": "losskit.adaptive",
+    "BackboneSpec": "losskit.spec",
+    "CommandSpec": "losskit.spec",
+    "Example": "losskit.spec",
+    "Loss": "losskit.loss",
+    "LossSpec": "losskit.spec",
+    "LosskitError": "losskit.errors",
+    "Objective": "losskit.objective",
+    "ObjectiveOutput": "losskit.objective",
+    "PluginRecord": "losskit.discovery",
+    "PresetSpec": "losskit.spec",
+    "Schedule": "losskit.schedule",
+    "Term": "losskit.term",
+    "WeightsSpec": "losskit.spec",
+    "build": "losskit.registry",
+    "create": "losskit.registry",
+    "get_spec": "losskit.registry",
+    "hookimpl": "losskit.hookspecs",
+    "list_backbones": "losskit.registry",
+    "list_commands": "losskit.registry",
+    "list_losses": "losskit.registry",
+    "list_presets": "losskit.registry",
+    "list_weights": "losskit.registry",
+    "load_objective": "losskit.config",
+    "masked_loss": "losskit.reduction",
+    "plugins": "losskit.registry",
+    "refresh": "losskit.registry",
+    "register": "losskit.registry",
+    "shared_features": "losskit.backbones",
+    "weighted_loss": "losskit.reduction",
+}
+__all__ = ["__version__", *sorted(_EXPORTS)]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from losskit.adaptive import AdaptiveWeight
+    from losskit.backbones import shared_features
+    from losskit.config import load_objective
+    from losskit.discovery import PluginRecord
+    from losskit.errors import LosskitError
+    from losskit.hookspecs import hookimpl
+    from losskit.loss import Loss
+    from losskit.objective import Objective, ObjectiveOutput
+    from losskit.reduction import masked_loss, weighted_loss
+    from losskit.registry import (
+        build,
+        create,
+        get_spec,
+        list_backbones,
+        list_commands,
+        list_losses,
+        list_presets,
+        list_weights,
+        plugins,
+        refresh,
+        register,
+    )
+    from losskit.schedule import Schedule
+    from losskit.spec import (
+        BackboneSpec,
+        CommandSpec,
+        Example,
+        LossSpec,
+        PresetSpec,
+        WeightsSpec,
+    )
+    from losskit.term import Term
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(_EXPORTS[name]), name)
+    if name == "errors":
+        return importlib.import_module("losskit.errors")
+    raise AttributeError(f"module 'losskit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,355 @@
+"""Find plugins and load each inside its own guard, so that one's fault never hurts another.
+
+Torch-free. A plugin is one entry point of the group ``losskit``; what became of it is a
+[`PluginRecord`][losskit.PluginRecord], never an exception. Every plugin gets a pluggy manager of its
+own: registration that fails half way leaves nothing behind in anybody else's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import io
+import itertools
+import os
+import re
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from types import ModuleType
+from typing import Any, Literal, TypeAlias
+
+import pluggy
+
+from losskit import hookspecs
+from losskit.errors import nearest
+from losskit.spec import (
+    BackboneSpec,
+    CommandSpec,
+    LossSpec,
+    PresetSpec,
+    WeightsSpec,
+    one_line,
+)
+
+ENTRY_POINT_GROUP = "losskit"
+#: Names only these distributions may use as a namespace. ``local``: `losskit.register`'s.
+RESERVED = {
+    "core": "losskit",
+    "gan": "losskit-gan",
+    "perceptual": "losskit-perceptual",
+    "clip": "losskit-clip",
+    "identity": "losskit-identity",
+    "local": "",
+}
+#: Modules no plugin may import at discovery: each costs every `losskit list` its import.
+HEAVY_MODULES = ("torch", "torchvision", "open_clip", "facenet_pytorch", "tensorflow", "jax")
+MAX_SPECS = 5_000  # per plugin and hook; more is a runaway generator
+SLOW_IMPORT_S = 5.0
+
+Status: TypeAlias = Literal[
+    "ok", "disabled", "incompatible", "heavy-import", "import-error", "invalid", "conflict"
+]
+Spec: TypeAlias = LossSpec | WeightsSpec | CommandSpec | PresetSpec | BackboneSpec
+
+_HOOKS: dict[str, type[Any]] = {
+    "losskit_losses": LossSpec,
+    "losskit_weights": WeightsSpec,
+    "losskit_commands": CommandSpec,
+    "losskit_presets": PresetSpec,
+    "losskit_backbones": BackboneSpec,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PluginRecord:
+    """How a plugin's loading went.
+
+    Args:
+        name: the entry point's name, the namespace of its losses.
+        distribution: the installed package it comes from.
+        version: of that package.
+        status: ``ok``; ``heavy-import`` (works, but slows every listing); or why it is left out.
+        error: one line: what went wrong.
+        hint: one line: how to mend it.
+        import_ms: milliseconds its entry module took to import.
+        losses: the names it supplies.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    status: Status = "ok"
+    error: str = ""
+    hint: str = ""
+    import_ms: float = 0.0
+    losses: tuple[str, ...] = ()
+    module: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """Whether its losses can be made."""
+        return self.status in ("ok", "heavy-import")
+
+
+@dataclass(slots=True)
+class Loaded:
+    """A plugin's record, what it supplies by hook, and the exception that stopped it."""
+
+    record: PluginRecord
+    specs: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    cause: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """Which plugins may be imported, as the environment and the command line say."""
+
+    allowed: frozenset[str] | None = None
+    disabled: frozenset[str] = frozenset()
+
+    @classmethod
+    def from_environment(cls) -> Controls:
+        """Read ``LOSSKIT_PLUGINS`` (an allowlist; empty: none) and ``LOSSKIT_DISABLE``."""
+        allowed = os.environ.get("LOSSKIT_PLUGINS")
+        return cls(
+            None if allowed is None else _names(allowed),
+            _names(os.environ.get("LOSSKIT_DISABLE", "")),
+        )
+
+    def blocks(self, name: str, distribution: str) -> str:
+        """Why a plugin may not be imported; empty if it may."""
+        names = {name, distribution}
+        if names & self.disabled:
+            return "LOSSKIT_DISABLE names it"
+        # The core is no plugin to be kept out: without an explicit entry it stays.
+        if self.allowed is not None and not names & self.allowed and name != "core":
+            return "LOSSKIT_PLUGINS does not name it"
+        return ""
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(part.strip() for part in text.split(",") if part.strip())
+
+
+def discover(controls: Controls | None = None) -> list[Loaded]:
+    """Load every plugin that is installed and allowed, each inside its own guard."""
+    controls = controls or Controls.from_environment()
+    found = _entry_points()
+    clashes = _conflicts(found)
+    loaded = []
+    for entry in found:
+        record = PluginRecord(entry.name, entry.distribution, entry.version, module=entry.module)
+        reason = controls.blocks(entry.name, entry.distribution)
+        if reason:
+            loaded.append(Loaded(replace(record, status="disabled", hint=reason)))
+        elif entry in clashes:
+            error, hint = clashes[entry]
+            loaded.append(Loaded(replace(record, status="conflict", error=error, hint=hint)))
+        else:
+            loaded.append(_load(record))
+    return loaded
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    name: str
+    module: str
+    distribution: str
+    version: str
+
+
+def _entry_points() -> list[_Entry]:
+    """Every distinct entry point; one seen twice (an editable and a wheel) counts once."""
+    seen: dict[tuple[str, str, str], _Entry] = {}
+    for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
+        try:
+            distribution = point.dist.metadata["Name"] if point.dist else "unknown"
+            version = point.dist.version if point.dist else "unknown"
+        except Exception:  # damaged metadata is that distribution's fault alone
+            distribution, version = "unknown", "unknown"
+        entry = _Entry(point.name, point.value, distribution or "unknown", version or "unknown")
+        seen.setdefault((entry.name, entry.module, _normalised(entry.distribution)), entry)
+    return sorted(seen.values(), key=lambda entry: (entry.name != "core", entry.name, entry.distribution))
+
+
+def _normalised(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def _conflicts(entries: list[_Entry]) -> dict[_Entry, tuple[str, str]]:
+    """The entries that claim a name which is not theirs alone, with error and hint."""
+    claims = Counter(entry.name for entry in entries)
+    result = {}
+    for entry in entries:
+        owner = RESERVED.get(entry.name)
+        if owner is not None and _normalised(entry.distribution) != owner:
+            result[entry] = (
+                f"the namespace {entry.name!r} is reserved for {owner or 'losskit.register'}",
+                "rename the entry point in that package's pyproject.toml",
+            )
+        elif owner is None and claims[entry.name] > 1:
+            others = sorted(
+                f"{other.distribution} {other.version}"
+                for other in entries
+                if other.name == entry.name and other != entry
+            )
+            result[entry] = (
+                f"{', '.join(others)} also claims the name {entry.name!r}",
+                f"uninstall one, or set LOSSKIT_DISABLE to a distribution: {entry.distribution}",
+            )
+    return result
+
+
+def _load(record: PluginRecord) -> Loaded:
+    watch = _ImportWatch()
+    start = time.perf_counter()
+    try:
+        with _contained(record), watch:
+            module = importlib.import_module(record.module.partition(":")[0])
+    except (Exception, SystemExit) as error:
+        return _failed(record, "import-error", error, start)
+    record = replace(record, import_ms=round((time.perf_counter() - start) * 1e3, 2))
+    try:
+        with _contained(record):
+            _check_api(module)
+            specs = _call_hooks(module, record.name)
+    except _Incompatible as error:
+        hint = "upgrade losskit" if error.newer else f"upgrade {record.distribution}"
+        return Loaded(replace(record, status="incompatible", error=str(error), hint=hint), cause=error)
+    except (Exception, SystemExit) as error:
+        return _failed(record, "invalid", error, None)
+    record = replace(record, losses=tuple(spec.name for spec in specs["losskit_losses"]))
+    if watch.found:
+        record = replace(
+            record,
+            status="heavy-import",
+            error=f"imports {watch.found[0]} at {watch.found[1]}",
+            hint="move that import into the module that LossSpec.target names",
+        )
+    return Loaded(record, specs)
+
+
+def _failed(record: PluginRecord, status: Status, error: BaseException, start: float | None) -> Loaded:
+    hints = {
+        "import-error": f"reinstall or upgrade {record.distribution}, or LOSSKIT_DISABLE={record.name}",
+        "invalid": f"report it to the authors of {record.distribution}, or LOSSKIT_DISABLE={record.name}",
+    }
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        hints["import-error"] = f"pip install {error.name.partition('.')[0]}, or reinstall {record.distribution}"
+    return Loaded(
+        replace(
+            record,
+            status=status,
+            error=f"{type(error).__name__}: {one_line(error)}"[:500],
+            hint=hints[status],
+            import_ms=record.import_ms if start is None else round((time.perf_counter() - start) * 1e3, 2),
+        ),
+        cause=error,
+    )
+
+
+@contextlib.contextmanager
+def _contained(record: PluginRecord) -> Iterator[None]:
+    """Keep a plugin's prints out of our output, and say so when its import takes long."""
+    timer = threading.Timer(
+        SLOW_IMPORT_S,
+        lambda: print(
+            f"losskit: plugin {record.name!r} ({record.distribution}) has been importing for "
+            f"{SLOW_IMPORT_S:.0f} s; LOSSKIT_DISABLE={record.name} leaves it out",
+            file=sys.__stderr__,
+        ),
+    )
+    timer.daemon = True
+    timer.start()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        timer.cancel()
+
+
+class _ImportWatch:
+    """A meta-path finder that finds nothing: it notes who first asks for a heavy module."""
+
+    def __init__(self) -> None:
+        self.found: tuple[str, str] | None = None
+
+    def __enter__(self) -> _ImportWatch:
+        sys.meta_path.insert(0, self)  # type: ignore[arg-type]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(ValueError):  # a plugin may have rewritten sys.meta_path
+            sys.meta_path.remove(self)  # type: ignore[arg-type]
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if self.found is None and name in HEAVY_MODULES:
+            self.found = (name, _importing_line())
+
+
+def _importing_line() -> str:
+    frame = sys._getframe(2)
+    while frame.f_back is not None and "importlib" in frame.f_code.co_filename:
+        frame = frame.f_back
+    return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+
+
+class _Incompatible(Exception):
+    def __init__(self, message: str, newer: bool) -> None:
+        super().__init__(message)
+        self.newer = newer
+
+
+def _check_api(module: ModuleType) -> None:
+    api = getattr(module, "api", hookspecs.API_VERSION)
+    if not isinstance(api, int) or isinstance(api, bool):
+        raise TypeError(f"api must be a whole number, not {api!r}")
+    oldest = max(1, hookspecs.API_VERSION - 1)
+    if not oldest <= api <= hookspecs.API_VERSION:
+        raise _Incompatible(
+            f"it is written for plugin API {api}; this losskit supports "
+            f"{oldest} to {hookspecs.API_VERSION}",
+            api > hookspecs.API_VERSION,
+        )
+
+
+def _call_hooks(module: ModuleType, name: str) -> dict[str, tuple[Any, ...]]:
+    """Register a plugin with a manager of its own and collect what its hooks return."""
+    manager = pluggy.PluginManager("losskit")
+    manager.add_hookspecs(hookspecs)
+    manager.register(module, name)
+    _check_hook_names(module)
+    return {
+        hook: tuple(_checked(hook, kind, name, getattr(manager.hook, hook)()))
+        for hook, kind in _HOOKS.items()
+    }
+
+
+def _check_hook_names(module: ModuleType) -> None:
+    for name in vars(module):
+        marked = getattr(vars(module)[name], "losskit_impl", None)
+        if marked is not None and name not in _HOOKS and not marked.get("optionalhook"):
+            raise TypeError(f"there is no hook {name!r}{nearest(name, _HOOKS)}")
+
+
+def _checked(hook: str, kind: type[Any], namespace: str, results: list[Any]) -> Iterator[Spec]:
+    """Validate what a hook returned; raises with the culprit's repr."""
+    names: set[str] = set()
+    for result in results:
+        if isinstance(result, str) or not isinstance(result, Iterable):
+            raise TypeError(f"{hook}() must return {kind.__name__}s, not {result!r:.80}")
+        specs = list(itertools.islice(result, MAX_SPECS + 1))
+        if len(specs) > MAX_SPECS:
+            raise ValueError(f"{hook}() returned more than {MAX_SPECS} specs")
+        for spec in specs:
+            if not isinstance(spec, kind):
+                raise TypeError(f"{hook}() must return {kind.__name__}s, not {spec!r:.80}")
+            for name in (spec.name, *getattr(spec, "aliases", ())):
+                if name in names:
+                    raise ValueError(f"{hook}() returned the name {name!r} twice")
+                names.add(name)
+            yield replace(spec, namespace=namespace)

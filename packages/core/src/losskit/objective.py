@@ -1,0 +1,282 @@
+"""Terms in, one total and its logs out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from losskit.adaptive import AdaptiveWeight
+from losskit.backbones import shared_features
+from losskit.errors import ConfigError, MissingOutputError, NonFiniteError, NonFiniteWarning, nearest
+from losskit.term import Term
+
+_ON_NONFINITE = ("raise", "warn", "skip", "ignore")
+
+
+class ObjectiveOutput(NamedTuple):
+    """What one step of an objective gives.
+
+    Args:
+        total: the scalar to call ``backward()`` on.
+        logs: weighted values by name, without gradient, still on their device; components as
+            ``loss_perceptual.style``.
+    """
+
+    total: Tensor
+    logs: dict[str, Tensor]
+
+
+class Objective(nn.Module):
+    """A sum of weighted losses over a model's outputs.
+
+    Args:
+        terms: [`Term`][losskit.Term]s, or their configs (dicts with ``type``).
+        on_nonfinite: what to do when a term is NaN or infinite: ``"raise"`` an error that names it,
+            ``"warn"``, ``"skip"`` the term for this step, or ``"ignore"``. On the CPU the check is
+            immediate. On an accelerator ``"raise"`` and ``"warn"`` look at a step's values at the
+            beginning of the next one, so that a step never waits for the device; ``"skip"`` has to.
+
+    Raises:
+        ConfigError: there is no term, or an adaptive weight refers to no other term.
+    """
+
+    def __init__(
+        self, terms: Iterable[Term | Mapping[str, Any]], *, on_nonfinite: str = "raise"
+    ) -> None:
+        super().__init__()
+        if on_nonfinite not in _ON_NONFINITE:
+            raise ConfigError(
+                f"on_nonfinite must be one of {', '.join(_ON_NONFINITE)}, not {on_nonfinite!r}"
+                + nearest(str(on_nonfinite), _ON_NONFINITE)
+            )
+        if isinstance(terms, Mapping | Term | str):
+            raise ConfigError(f"an objective takes a list of terms, not one {type(terms).__name__}")
+        self.terms = nn.ModuleList([_as_term(term) for term in terms])
+        if not self.terms:
+            raise ConfigError("an objective needs at least one term")
+        self.on_nonfinite = on_nonfinite
+        self._pending: tuple[list[str], Tensor] | None = None
+        self._scheduled = any(not term.schedule.is_constant for term in self._each())
+        self._iteration = 0
+        self._check_adaptive()
+
+    def _each(self) -> list[Term]:
+        return list(self.terms)  # type: ignore[arg-type]
+
+    def _check_adaptive(self) -> None:
+        names = [term.name for term in self._each()]
+        for term in self._each():
+            weight = term.loss_weight
+            if isinstance(weight, AdaptiveWeight) and weight.reference not in set(names) - {term.name}:
+                raise ConfigError(
+                    f"the adaptive weight of {term.name} refers to {weight.reference!r}, which is "
+                    f"no other term{nearest(weight.reference, names)}; there are {', '.join(names)}"
+                )
+
+    def forward(self, outputs: Mapping[str, Any] | None = None, **more: Any) -> ObjectiveOutput:
+        """Compute the terms that count at this iteration.
+
+        Args:
+            outputs: a model's outputs by name; ``iteration``, where given, drives the schedules,
+                else the objective counts its own training steps.
+            more: further outputs, for short calls: ``objective(pred=x, target=y)``.
+
+        Returns:
+            The total and the logs.
+
+        Raises:
+            MissingOutputError: a term needs a key that is not there.
+            NonFiniteError: a value is NaN or infinite and ``on_nonfinite="raise"``.
+        """
+        outputs = {**(outputs or {}), **more}
+        self.check()
+        iteration = self._next_iteration(outputs)
+        with shared_features():
+            values = self._values(outputs, iteration)
+        return self._finish(values, outputs)
+
+    def _next_iteration(self, outputs: Mapping[str, Any]) -> int:
+        if not self._scheduled:
+            return 0
+        if "iteration" in outputs:
+            return int(outputs["iteration"])
+        iteration = self._iteration
+        if self.training:
+            self._iteration += 1
+        return iteration
+
+    def _values(
+        self, outputs: Mapping[str, Any], iteration: int
+    ) -> list[tuple[Term, dict[str, Tensor]]]:
+        """Each active term's weighted parts; adaptive weights are set once all are known."""
+        values: list[tuple[Term, dict[str, Tensor]]] = []
+        for term in self._each():
+            constant = term.schedule.is_constant
+            factor = 1.0 if constant else term.schedule.factor(iteration)
+            if factor == 0.0:
+                continue
+            if term.self_routed:
+                result = term(outputs)
+                if result is not None:
+                    values.append((term, {term.name: result}))
+                continue
+            inputs = term.route(outputs)
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not term.monitor):
+                parts = term.parts(inputs)
+            values.append(
+                (term, {name: term.weigh(value, factor, inputs) for name, value in parts.items()})
+            )
+        return [(term, self._balanced(term, parts, values, outputs)) for term, parts in values]
+
+    def _balanced(
+        self,
+        term: Term,
+        parts: dict[str, Tensor],
+        values: list[tuple[Term, dict[str, Tensor]]],
+        outputs: Mapping[str, Any],
+    ) -> dict[str, Tensor]:
+        adaptive = term.loss_weight
+        if not isinstance(adaptive, AdaptiveWeight):
+            return parts
+        if adaptive.wrt not in outputs:
+            raise MissingOutputError(
+                f"the adaptive weight of {term.name} needs outputs[{adaptive.wrt!r}]"
+                f"{nearest(adaptive.wrt, outputs)}; the outputs are {', '.join(map(str, outputs))}"
+            )
+        reference = [_sum(p.values()) for t, p in values if t.name == adaptive.reference]
+        if not reference or not torch.is_grad_enabled():  # off its interval, or evaluation
+            return parts
+        weight = adaptive(_sum(parts.values()), _sum(reference), outputs[adaptive.wrt])
+        return {name: value * weight for name, value in parts.items()}
+
+    def _finish(
+        self, values: list[tuple[Term, dict[str, Tensor]]], outputs: Mapping[str, Any]
+    ) -> ObjectiveOutput:
+        if self.on_nonfinite != "ignore" and not torch.compiler.is_compiling():
+            values = self._guarded(values)
+        logs: dict[str, Tensor] = {}
+        total: Tensor | None = None
+        for term, parts in values:
+            for name, value in parts.items():
+                if value.ndim:
+                    raise ConfigError(
+                        f"{name} ({term.type_name}) has shape {tuple(value.shape)}: in an objective "
+                        "a loss must be one number, so leave out reduction='none'"
+                    )
+                if not term.monitor:
+                    total = value if total is None else total + value
+                detached = value.detach()
+                logs[name] = logs[name] + detached if name in logs else detached
+        if total is None:  # nothing to optimise at this iteration: a zero that backward() accepts
+            total = torch.zeros((), device=_device_of(outputs), requires_grad=True)
+        return ObjectiveOutput(total, logs)
+
+    def _guarded(
+        self, values: list[tuple[Term, dict[str, Tensor]]]
+    ) -> list[tuple[Term, dict[str, Tensor]]]:
+        flat = [(name, value) for _, parts in values for name, value in parts.items()]
+        if not flat:
+            return values
+        names = [name for name, _ in flat]
+        finite = torch.stack([torch.isfinite(value.detach()).all() for _, value in flat])
+        if self.on_nonfinite == "skip":
+            if bool(finite.all()):
+                return values
+            bad = {name for name, fine in zip(names, finite.tolist(), strict=True) if not fine}
+            return [
+                (term, {name: value for name, value in parts.items() if name not in bad})
+                for term, parts in values
+            ]
+        self._pending = (names, finite)
+        if finite.device.type == "cpu":
+            self.check()
+        return values
+
+    def check(self) -> None:
+        """Report what the last step left to report; on an accelerator, call it before a checkpoint.
+
+        Raises:
+            NonFiniteError: a term of the last step was NaN or infinite and
+                ``on_nonfinite="raise"``.
+        """
+        if self._pending is None:
+            return
+        (names, finite), self._pending = self._pending, None
+        if bool(finite.all()):
+            return
+        bad = [name for name, fine in zip(names, finite.tolist(), strict=True) if not fine]
+        message = (
+            f"{', '.join(bad)} {'is' if len(bad) == 1 else 'are'} NaN or infinite; look at that "
+            "term's inputs, or set on_nonfinite to 'skip'"
+        )
+        if self.on_nonfinite == "raise":
+            raise NonFiniteError(message)
+        warnings.warn(message, NonFiniteWarning, stacklevel=3)
+
+    def gradient_norms(
+        self, outputs: Mapping[str, Any], *, wrt: Tensor | str | Iterable[Tensor]
+    ) -> dict[str, Tensor]:
+        """The norm of each optimised term's own gradient: which term dominates.
+
+        Args:
+            outputs: as for the call; its tensors must be in a graph.
+            wrt: the tensors to differentiate by: a key of the outputs (``"pred"``), a tensor, or
+                several (a network's parameters).
+
+        Returns:
+            The L2 norm by name, weights included; 0 for a term that does not depend on ``wrt``.
+        """
+        if isinstance(wrt, str):
+            if wrt not in outputs:
+                raise MissingOutputError(
+                    f"wrt={wrt!r} is not among the outputs{nearest(wrt, outputs)}"
+                )
+            wrt = outputs[wrt]
+        tensors = [wrt] if isinstance(wrt, Tensor) else list(wrt)  # type: ignore[arg-type]
+        with shared_features():
+            values = self._values(outputs, int(outputs.get("iteration", self._iteration)))
+        norms: dict[str, Tensor] = {}
+        for term, parts in values:
+            for name, value in parts.items():
+                if term.monitor or not value.requires_grad:
+                    continue
+                gradients = torch.autograd.grad(
+                    value, tensors, retain_graph=True, allow_unused=True
+                )
+                squares = [g.detach().float().pow(2).sum() for g in gradients if g is not None]
+                square = torch.stack(squares).sum() if squares else torch.zeros(())
+                norms[name] = (norms[name] ** 2 + square).sqrt() if name in norms else square.sqrt()
+        return norms
+
+    def get_extra_state(self) -> dict[str, int]:
+        """The step count that drives schedules, for checkpoints."""
+        return {"iteration": self._iteration}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        """Restore what ``get_extra_state`` gave."""
+        self._iteration = int(state["iteration"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle and deepcopy without the last step's leftovers."""
+        return {**self.__dict__, "_pending": None}
+
+
+def _as_term(term: Term | Mapping[str, Any]) -> Term:
+    if isinstance(term, Term):
+        return term
+    from losskit.registry import build  # the registry knows terms, so terms cannot import it first
+
+    return build(term)
+
+
+def _sum(values: Iterable[Tensor]) -> Tensor:
+    parts = iter(values)
+    return sum(parts, next(parts))
+
+
+def _device_of(outputs: Mapping[str, Any]) -> torch.device | None:
+    return next((v.device for v in outputs.values() if isinstance(v, Tensor)), None)

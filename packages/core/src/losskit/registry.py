@@ -1,0 +1,358 @@
+"""Find losses by name and make them: ``list_losses``, ``create``, ``build`` and their kin.
+
+Torch-free until a loss is made.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from losskit import compat
+from losskit.discovery import Controls, Loaded, PluginRecord, discover
+from losskit.errors import (
+    AmbiguousLossError,
+    ConfigError,
+    LosskitError,
+    PluginError,
+    PluginWarning,
+    UnknownLossError,
+    nearest,
+)
+from losskit.spec import (
+    BackboneSpec,
+    CommandSpec,
+    LossSpec,
+    PresetSpec,
+    WeightsSpec,
+    one_line,
+    resolve_target,
+)
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from losskit.term import Term
+
+#: What official plugins supply, so that an unknown name can be answered with the install that
+#: brings it. A test holds it against the plugins themselves.
+OFFICIAL_LOSSES: Mapping[str, tuple[str, ...]] = {
+    "losskit-gan": ("GANLoss", "R1GradientPenalty", "GradientPenaltyLoss", "DiscShiftLoss"),
+}
+
+_T = TypeVar("_T", bound=Callable[..., Any])
+_LOCAL: dict[str, tuple[LossSpec, Any]] = {}
+_lock = threading.RLock()
+_state: list[Loaded] | None = None
+_controls: Controls | None = None
+
+
+def _plugins() -> list[Loaded]:
+    """Discover once per process, however many threads ask."""
+    global _state
+    with _lock:
+        if _state is None:
+            _state = discover(_controls)
+            _report(_state)
+        return _state
+
+
+def _report(loaded: list[Loaded]) -> None:
+    broken = [item for item in loaded if item.record.status not in ("ok", "disabled")]
+    for item in broken:
+        record = item.record
+        message = f"plugin {record.name!r} ({record.distribution} {record.version}): {record.status}: {record.error}; {record.hint}"
+        if os.environ.get("LOSSKIT_STRICT") == "1":
+            raise PluginError(message) from item.cause
+        warnings.warn(message, PluginWarning, stacklevel=4)
+
+
+def refresh(*, plugins: Iterable[str] | None = None) -> None:
+    """Forget what was discovered; the next call looks again.
+
+    Args:
+        plugins: an allowlist from now on, instead of the environment's; ``None``: the environment.
+    """
+    global _state, _controls
+    with _lock:
+        _state = None
+        environment = Controls.from_environment()
+        _controls = (
+            None if plugins is None else Controls(frozenset(plugins), environment.disabled)
+        )
+
+
+def plugins() -> list[PluginRecord]:
+    """Every plugin that is installed, and how its loading went."""
+    return [item.record for item in _plugins()]
+
+
+def _specs(hook: str) -> list[Any]:
+    return [spec for item in _plugins() for spec in item.specs.get(hook, ())]
+
+
+def _all_losses() -> list[LossSpec]:
+    return [*_specs("losskit_losses"), *(spec for spec, _ in _LOCAL.values())]
+
+
+def list_losses(*, tag: str | None = None, plugin: str | None = None) -> list[LossSpec]:
+    """The losses that are installed.
+
+    Args:
+        tag: only those with this tag.
+        plugin: only this plugin's.
+    """
+    return [
+        spec
+        for spec in _all_losses()
+        if (tag is None or tag in spec.tags) and (plugin is None or spec.namespace == plugin)
+    ]
+
+
+def list_weights() -> list[WeightsSpec]:
+    """The weights files that installed plugins know of."""
+    return _specs("losskit_weights")
+
+
+def list_commands() -> list[CommandSpec]:
+    """The subcommands that installed plugins add."""
+    return _specs("losskit_commands")
+
+
+def list_presets() -> list[PresetSpec]:
+    """The presets that installed plugins supply."""
+    return _specs("losskit_presets")
+
+
+def list_backbones() -> list[BackboneSpec]:
+    """The families of feature extractors that installed plugins supply."""
+    return _specs("losskit_backbones")
+
+
+def get_spec(name: str) -> LossSpec:
+    """The spec of a loss by name, qualified name or alias.
+
+    Raises:
+        UnknownLossError: nobody supplies it; the message has the nearest name, or the install.
+        AmbiguousLossError: several plugins supply it.
+        PluginError: the plugin that supplies it is broken; its exception is the cause.
+    """
+    if not isinstance(name, str):
+        raise ConfigError(f"a loss's type must be a name, not {name!r:.80}")
+    namespace, _, bare = name.rpartition("/")
+    bare = compat.loss_type(bare)
+    matches = [
+        spec
+        for spec in _all_losses()
+        if (bare == spec.name or bare in spec.aliases) and namespace in ("", spec.namespace)
+    ]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        providers = ", ".join(f"{spec.qualified_name} ({_provider(spec)})" for spec in matches)
+        raise AmbiguousLossError(f"{bare!r} is supplied by several plugins: {providers}")
+    raise _unknown(name, namespace, bare)
+
+
+def _provider(spec: LossSpec) -> str:
+    for item in _plugins():
+        if item.record.name == spec.namespace:
+            return f"{item.record.distribution} {item.record.version}"
+    return "registered in this process"
+
+
+def _unknown(name: str, namespace: str, bare: str) -> LosskitError:
+    for item in _plugins():
+        record = item.record
+        supplied = OFFICIAL_LOSSES.get(record.distribution, ())
+        if not record.usable and (record.name == namespace or bare in supplied):
+            error = PluginError(
+                f"{name!r} belongs to plugin {record.name!r} ({record.distribution} "
+                f"{record.version}), which is {record.status}: {record.error or record.hint}"
+            )
+            error.__cause__ = item.cause
+            return error
+    known = [n for spec in _all_losses() for n in (spec.name, *spec.aliases)]
+    installed = {item.record.distribution for item in _plugins()}
+    for distribution, losses in OFFICIAL_LOSSES.items():
+        if bare in losses and distribution not in installed:
+            return UnknownLossError(f"{bare!r} comes with {distribution}: pip install {distribution}")
+    hint = nearest(bare, known)
+    if not hint:
+        for distribution, losses in OFFICIAL_LOSSES.items():
+            close = nearest(bare, losses)
+            if close and distribution not in installed:
+                hint = f"{close} It comes with {distribution}: pip install {distribution}"
+    return UnknownLossError(f"no loss is called {name!r}{hint or '; see `losskit list`'}")
+
+
+def create(name: str, /, **arguments: Any) -> nn.Module:
+    """Make a loss: the bare module, without weight or routing.
+
+    Args:
+        name: a loss's name, qualified name or alias.
+        arguments: its constructor's.
+
+    Raises:
+        UnknownLossError: nobody supplies it.
+        ConfigError: an argument is unknown or missing, or its value is refused.
+        PluginError: its plugin's module cannot be imported.
+    """
+    from losskit.term import ROUTING_KEYS
+
+    spec = get_spec(name)
+    target = _target(spec)
+    accepted = _constructor(target)
+    for key in arguments:
+        if key in ROUTING_KEYS and key not in accepted:
+            raise ConfigError(
+                f"{key!r} belongs to a term, not to {spec.name} itself: "
+                f"use losskit.build(dict(type={spec.name!r}, {key}=...))"
+            )
+    return _make(spec, target, arguments)
+
+
+def build(config: Mapping[str, Any] | Term, /) -> Term:
+    """Make a term from its config.
+
+    Args:
+        config: ``type`` (a loss's name), the term's keys (``loss_weight``, ``data_info``,
+            ``loss_name``, ``interval``, ``scale_by_interval``, ``start``, ``stop``, ``ramp``,
+            ``monitor``), and the loss's own arguments.
+
+    Raises:
+        ConfigError: the config is not a mapping, lacks ``type``, or has an unknown key or a bad
+            value.
+        UnknownLossError: nobody supplies the type.
+        PluginError: the plugin that supplies it is broken.
+    """
+    from losskit.adaptive import AdaptiveWeight
+    from losskit.schedule import Schedule
+    from losskit.term import ROUTING_KEYS, Term
+
+    if isinstance(config, Term):
+        return config
+    if not isinstance(config, Mapping):
+        raise ConfigError(f"a term's config must be a mapping with 'type', not {config!r:.80}")
+    if "type" not in config:
+        raise ConfigError(
+            f"a term's config needs 'type', a loss's name; it has {', '.join(map(str, config)) or 'nothing'}"
+        )
+    spec = get_spec(config["type"])
+    target = _target(spec)
+    accepted = _constructor(target)
+    own = {key: value for key, value in config.items() if key != "type"}
+    routing = {k: own.pop(k) for k in ROUTING_KEYS if k in own and k not in accepted}
+    given = [key for key in ("loss_weight", "data_info") if key in own]
+    loss = _make(spec, target, own)
+    weight = routing.pop("loss_weight", 1.0)
+    if isinstance(weight, Mapping):
+        if set(weight) != {"adaptive"} or not isinstance(weight["adaptive"], Mapping):
+            raise ConfigError(f"loss_weight must be a number or {{adaptive: {{...}}}}, not {weight!r}")
+        weight = AdaptiveWeight.from_config(weight["adaptive"])
+    elif isinstance(weight, bool) or not isinstance(weight, int | float | AdaptiveWeight):
+        raise ConfigError(f"loss_weight of {spec.name} must be a number, not {weight!r}")
+    name = routing.pop("loss_name", None)
+    if name is not None and not isinstance(name, str):
+        raise ConfigError(f"loss_name of {spec.name} must be a name, not {name!r}")
+    monitor = routing.pop("monitor", None)
+    if monitor is not None and not isinstance(monitor, bool):
+        raise ConfigError(f"monitor of {spec.name} must be true or false, not {monitor!r}")
+    data_info = routing.pop("data_info", None)
+    return Term(
+        loss,
+        loss_weight=weight,
+        data_info=data_info,
+        loss_name=name,
+        monitor=monitor,
+        type_name=spec.name,
+        self_routed="data_info" in given,
+        schedule=Schedule.from_config(**routing),
+    )
+
+
+def _target(spec: LossSpec) -> Any:
+    if spec.namespace == "local":
+        return _LOCAL[spec.name][1]
+    if spec.deprecated:
+        warnings.warn(
+            f"{spec.qualified_name} is deprecated: {spec.deprecated}", FutureWarning, stacklevel=4
+        )
+    return resolve_target(spec.target)
+
+
+def _constructor(target: Any) -> list[str]:
+    """The names a loss's constructor (or a function loss) takes."""
+    function = target.__init__ if inspect.isclass(target) else target
+    return [name for name in inspect.signature(function).parameters if name != "self"]
+
+
+def _make(spec: LossSpec, target: Any, arguments: Mapping[str, Any]) -> nn.Module:
+    from losskit.loss import FunctionLoss
+
+    accepted = _constructor(target)
+    arguments = compat.constructor_arguments(spec.name, arguments, accepted)
+    function = target.__init__ if inspect.isclass(target) else target
+    open_ended = any(
+        p.kind is p.VAR_KEYWORD for p in inspect.signature(function).parameters.values()
+    )
+    for key in arguments:
+        if key not in accepted and not open_ended:
+            from losskit.term import ROUTING_KEYS
+
+            raise ConfigError(
+                f"{spec.name} has no argument {key!r}{nearest(str(key), [*accepted, *ROUTING_KEYS])}; "
+                f"it takes {', '.join(accepted) or 'none'}"
+            )
+    try:
+        module: nn.Module = (
+            target(**arguments) if inspect.isclass(target) else FunctionLoss(target, **arguments)
+        )
+    except LosskitError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{spec.name}: {one_line(error)}") from error
+    return module
+
+
+def register(
+    name: str | None = None,
+    *,
+    summary: str = "",
+    tags: tuple[str, ...] = (),
+    aliases: tuple[str, ...] = (),
+    paper: str = "",
+) -> Callable[[_T], _T]:
+    """Make a class or function of a script or notebook available as a loss, for this process.
+
+    Args:
+        name: what configs call it; the class's or function's own name by default.
+        summary: one line, for listings.
+        tags: words to filter by.
+        aliases: other names.
+        paper: where it comes from.
+
+    Example:
+        >>> import losskit, torch
+        >>> @losskit.register(summary="The mean absolute error, doubled.")
+        ... def double_l1(pred, target):
+        ...     return 2 * (pred - target).abs().mean()
+        >>> losskit.build({"type": "double_l1"})(torch.ones(2), torch.zeros(2))
+        tensor(2.)
+    """
+
+    def decorate(target: _T) -> _T:
+        own = name or target.__name__
+        spec = LossSpec(own, "__main__:local", summary, tags, aliases, None, paper)
+        _LOCAL[own] = (replace(spec, namespace="local"), target)
+        return target
+
+    if callable(name):  # used without parentheses
+        target, name = name, None
+        return decorate(target)  # type: ignore[return-value]
+    return decorate
