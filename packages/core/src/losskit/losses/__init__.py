@@ -1,0 +1,1 @@
+"""The core's own losses on pixels, one family per file."""

@@ -1,0 +1,247 @@
+"""Elementwise losses on pixels: L1, MSE, Huber, Charbonnier."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from losskit.loss import Loss
+from losskit.reduction import Reduction, check_reduction, check_same_shape, masked_loss
+
+
+def _check(pred: Tensor, target: Tensor) -> None:
+    check_same_shape(pred, target)
+    if not pred.is_floating_point():
+        raise TypeError(f"pred must be a floating-point tensor, not {pred.dtype}")
+
+
+@masked_loss
+def l1_loss(pred: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]) -> Float[Tensor, "..."]:
+    r"""The absolute difference $|p - t|$.
+
+    Args:
+        pred: any shape; ``(b, c, h, w)`` where a mask is given.
+        target: of the same shape and units.
+        weight: a number, or a mask of the same shape or with one channel; see
+            [`weighted_reduce`][losskit.reduction.weighted_reduce].
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        sample_wise: average each sample over its own mask first.
+
+    Returns:
+        A scalar, or for ``"none"`` a tensor like ``pred``; at least 0, and 0 where they are equal.
+
+    Raises:
+        ValueError: shapes differ, or ``reduction`` is unknown.
+        TypeError: ``pred`` is not floating point.
+
+    Example:
+        >>> l1_loss(torch.tensor([1.0, 4.0]), torch.tensor([0.0, 2.0]))
+        tensor(1.5000)
+    """
+    _check(pred, target)
+    return F.l1_loss(pred, target, reduction="none")
+
+
+@masked_loss
+def mse_loss(
+    pred: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]
+) -> Float[Tensor, "..."]:
+    r"""The squared difference $(p - t)^2$, without the ½ that some texts carry.
+
+    Args:
+        pred: any shape; ``(b, c, h, w)`` where a mask is given.
+        target: of the same shape and units.
+        weight: as in [`l1_loss`][losskit.losses.pixel.l1_loss].
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        sample_wise: average each sample over its own mask first.
+
+    Returns:
+        A scalar, or for ``"none"`` a tensor like ``pred``; 0 where they are equal.
+
+    Raises:
+        ValueError: shapes differ, or ``reduction`` is unknown.
+        TypeError: ``pred`` is not floating point.
+    """
+    _check(pred, target)
+    return F.mse_loss(pred, target, reduction="none")
+
+
+@masked_loss
+def charbonnier_loss(
+    pred: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"], *, eps: float = 1e-12
+) -> Float[Tensor, "..."]:
+    r"""A differentiable L1, $\sqrt{(p - t)^2 + \epsilon}$.
+
+    The convention of restoration code: it is $\sqrt\epsilon$, not 0, where both are equal, and
+    $\epsilon$ is not squared. kornia's is $\sqrt{d^2 + 1} - 1$.
+
+    Args:
+        pred: any shape; ``(b, c, h, w)`` where a mask is given.
+        target: of the same shape and units.
+        eps: $\epsilon > 0$, in squared units of the pixels. fp16 rounds the default to 0: raise it.
+        weight: as in [`l1_loss`][losskit.losses.pixel.l1_loss].
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        sample_wise: average each sample over its own mask first.
+
+    Returns:
+        A scalar, or for ``"none"`` a tensor like ``pred``; at least $\sqrt\epsilon$.
+
+    Raises:
+        ValueError: shapes differ, ``eps`` is not positive, or ``reduction`` is unknown.
+        TypeError: ``pred`` is not floating point.
+
+    References:
+        Charbonnier et al., Two deterministic half-quadratic regularization algorithms for computed
+        imaging, ICIP 1994, doi:10.1109/ICIP.1994.413553; as used in LapSRN, arXiv:1704.03915.
+    """
+    _check(pred, target)
+    if eps <= 0:
+        raise ValueError(f"eps must be positive, not {eps!r}: sqrt has no slope at 0")
+    difference = pred - target
+    if difference.dtype == torch.float16:  # 1e-12 is 0 there, and 0 has an infinite slope
+        difference = difference.float()
+    return torch.sqrt(difference * difference + eps)
+
+
+def huber_loss(
+    pred: Float[Tensor, "*shape"],
+    target: Float[Tensor, "*shape"],
+    *,
+    delta: float = 1.0,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, "..."]:
+    r"""Quadratic below ``delta``, linear above: $\frac12 d^2$, or $\delta(|d| - \frac12\delta)$.
+
+    Args:
+        pred: any shape.
+        target: of the same shape and units.
+        delta: where the two meet, positive, in units of the pixels. Smooth L1 is this divided by
+            ``delta``.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+
+    Returns:
+        A scalar, or for ``"none"`` a tensor like ``pred``; 0 where they are equal.
+
+    Raises:
+        ValueError: shapes differ, ``delta`` is not positive, or ``reduction`` is unknown.
+        TypeError: ``pred`` is not floating point.
+
+    References:
+        Huber, Robust Estimation of a Location Parameter, Annals of Mathematical Statistics 1964,
+        doi:10.1214/aoms/1177703732.
+    """
+    check_reduction(reduction)
+    _check(pred, target)
+    if delta <= 0:
+        raise ValueError(f"delta must be positive, not {delta!r}")
+    return F.huber_loss(pred, target, reduction=reduction, delta=delta)
+
+
+class L1Loss(Loss):
+    """[`l1_loss`][losskit.losses.pixel.l1_loss] as a module.
+
+    Args:
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        sample_wise: average each sample over its own mask first.
+
+    Raises:
+        ValueError: ``reduction`` is unknown.
+    """
+
+    def __init__(self, reduction: Reduction = "mean", sample_wise: bool = False) -> None:
+        super().__init__()
+        check_reduction(reduction)
+        self.reduction: Reduction = reduction
+        self.sample_wise = sample_wise
+
+    def forward(
+        self, pred: Tensor, target: Tensor, weight: Tensor | float | None = None
+    ) -> Tensor:
+        """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``, under a mask."""
+        return l1_loss(
+            pred, target, weight=weight, reduction=self.reduction, sample_wise=self.sample_wise
+        )
+
+    def extra_repr(self) -> str:
+        """The options."""
+        return f"reduction={self.reduction!r}, sample_wise={self.sample_wise}"
+
+
+class MSELoss(L1Loss):
+    """[`mse_loss`][losskit.losses.pixel.mse_loss] as a module.
+
+    Args:
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        sample_wise: average each sample over its own mask first.
+
+    Raises:
+        ValueError: ``reduction`` is unknown.
+    """
+
+    def forward(
+        self, pred: Tensor, target: Tensor, weight: Tensor | float | None = None
+    ) -> Tensor:
+        """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``, under a mask."""
+        return mse_loss(
+            pred, target, weight=weight, reduction=self.reduction, sample_wise=self.sample_wise
+        )
+
+
+class CharbonnierLoss(L1Loss):
+    """[`charbonnier_loss`][losskit.losses.pixel.charbonnier_loss] as a module.
+
+    Args:
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        sample_wise: average each sample over its own mask first.
+        eps: added under the root; squared units of the pixels.
+
+    Raises:
+        ValueError: ``reduction`` is unknown, or ``eps`` is not positive.
+    """
+
+    def __init__(
+        self, reduction: Reduction = "mean", sample_wise: bool = False, eps: float = 1e-12
+    ) -> None:
+        super().__init__(reduction, sample_wise)
+        if eps <= 0:
+            raise ValueError(f"eps must be positive, not {eps!r}: sqrt has no slope at 0")
+        self.eps = eps
+
+    def forward(
+        self, pred: Tensor, target: Tensor, weight: Tensor | float | None = None
+    ) -> Tensor:
+        """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``, under a mask."""
+        return charbonnier_loss(
+            pred,
+            target,
+            eps=self.eps,
+            weight=weight,
+            reduction=self.reduction,
+            sample_wise=self.sample_wise,
+        )
+
+
+class HuberLoss(Loss):
+    """[`huber_loss`][losskit.losses.pixel.huber_loss] as a module.
+
+    Args:
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        delta: where the quadratic part ends; units of the pixels.
+
+    Raises:
+        ValueError: ``reduction`` is unknown, or ``delta`` is not positive.
+    """
+
+    def __init__(self, reduction: Reduction = "mean", delta: float = 1.0) -> None:
+        super().__init__()
+        check_reduction(reduction)
+        if delta <= 0:
+            raise ValueError(f"delta must be positive, not {delta!r}")
+        self.reduction: Reduction = reduction
+        self.delta = delta
+
+    def forward(self, pred: Tensor, target: Tensor) -> Tensor:
+        """The loss of ``pred`` against ``target``, of one shape."""
+        return huber_loss(pred, target, delta=self.delta, reduction=self.reduction)

@@ -1,0 +1,56 @@
+"""Total variation under a mask (Liu et al., Partial Convolutions, ECCV 2018, arXiv:1804.07723)."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+from losskit.loss import Loss
+from losskit.losses.pixel import l1_loss
+
+
+def masked_tv_loss(
+    pred: Float[Tensor, "b c h w"], mask: Float[Tensor, "b m h w"] | None = None
+) -> Float[Tensor, ""]:
+    r"""The mean step between vertical neighbours plus that between horizontal ones, $|p_{i+1} - p_i|$.
+
+    Means, not sums, so that the value does not grow with the image; kornia and torchmetrics sum.
+
+    Args:
+        pred: images in any range, at least 2×2.
+        mask: 1 where it counts, one channel or as many as ``pred``; a pair of neighbours takes the
+            mask of its first (upper or left) pixel. ``None``: everywhere.
+
+    Returns:
+        A scalar, at least 0; 0 for a flat image.
+
+    Raises:
+        ValueError: ``pred`` is not 4-D or smaller than 2×2, or the mask does not fit.
+        TypeError: ``pred`` is not a floating-point tensor.
+
+    References:
+        Equation 7 of the paper (there with an unnormalised sum).
+    """
+    if not isinstance(pred, Tensor) or not pred.is_floating_point():
+        raise TypeError(f"pred must be a floating-point tensor, not {getattr(pred, 'dtype', pred)!r}")
+    if pred.ndim != 4 or min(pred.shape[2:]) < 2:
+        raise ValueError(f"pred must be (b, c, h, w) of at least 2×2, not {tuple(pred.shape)}")
+    if mask is not None and (mask.ndim != 4 or mask.shape[2:] != pred.shape[2:]):
+        raise ValueError(
+            f"mask of shape {tuple(mask.shape)} does not fit pred of shape {tuple(pred.shape)}"
+        )
+    vertical = l1_loss(
+        pred[:, :, :-1], pred[:, :, 1:], weight=None if mask is None else mask[:, :, :-1]
+    )
+    horizontal = l1_loss(
+        pred[..., :-1], pred[..., 1:], weight=None if mask is None else mask[..., :-1]
+    )
+    return vertical + horizontal
+
+
+class MaskedTVLoss(Loss):
+    """[`masked_tv_loss`][losskit.losses.tv.masked_tv_loss] as a module."""
+
+    def forward(self, pred: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The total variation of ``pred``, ``(b, c, h, w)``, where ``mask`` is 1."""
+        return masked_tv_loss(pred, mask)
