@@ -56,11 +56,13 @@ class AdaptiveWeight:
         """The weight for ``value``, a scalar tensor without gradient."""
         own = _gradient_norm(value, wrt)
         aim = _gradient_norm(reference, wrt)
-        return self.scale * (aim / (own + self.eps)).clamp(0.0, self.max)
+        ratio: Tensor = aim / (own + self.eps)
+        return ratio.clamp(0.0, self.max) * self.scale
 
 
 def _gradient_norm(value: Tensor, wrt: Tensor) -> Tensor:
     (gradient,) = torch.autograd.grad(value, wrt, retain_graph=True, allow_unused=True)
     if gradient is None:
         return torch.zeros((), device=wrt.device)
-    return gradient.detach().float().norm()
+    norm: Tensor = torch.linalg.vector_norm(gradient.detach().float())
+    return norm

@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, TypeAlias
 
@@ -173,7 +174,9 @@ def _entry_points() -> list[_Entry]:
             distribution, version = "unknown", "unknown"
         entry = _Entry(point.name, point.value, distribution or "unknown", version or "unknown")
         seen.setdefault((entry.name, entry.module, _normalised(entry.distribution)), entry)
-    return sorted(seen.values(), key=lambda entry: (entry.name != "core", entry.name, entry.distribution))
+    return sorted(
+        seen.values(), key=lambda entry: (entry.name != "core", entry.name, entry.distribution)
+    )
 
 
 def _normalised(distribution: str) -> str:
@@ -217,9 +220,11 @@ def _load(record: PluginRecord) -> Loaded:
         with _contained(record):
             _check_api(module)
             specs = _call_hooks(module, record.name)
-    except _Incompatible as error:
+    except _IncompatibleError as error:
         hint = "upgrade losskit" if error.newer else f"upgrade {record.distribution}"
-        return Loaded(replace(record, status="incompatible", error=str(error), hint=hint), cause=error)
+        return Loaded(
+            replace(record, status="incompatible", error=str(error), hint=hint), cause=error
+        )
     except (Exception, SystemExit) as error:
         return _failed(record, "invalid", error, None)
     record = replace(record, losses=tuple(spec.name for spec in specs["losskit_losses"]))
@@ -233,20 +238,26 @@ def _load(record: PluginRecord) -> Loaded:
     return Loaded(record, specs)
 
 
-def _failed(record: PluginRecord, status: Status, error: BaseException, start: float | None) -> Loaded:
+def _failed(
+    record: PluginRecord, status: Status, error: BaseException, start: float | None
+) -> Loaded:
     hints = {
         "import-error": f"reinstall or upgrade {record.distribution}, or LOSSKIT_DISABLE={record.name}",
         "invalid": f"report it to the authors of {record.distribution}, or LOSSKIT_DISABLE={record.name}",
     }
     if isinstance(error, ModuleNotFoundError) and error.name:
-        hints["import-error"] = f"pip install {error.name.partition('.')[0]}, or reinstall {record.distribution}"
+        hints["import-error"] = (
+            f"pip install {error.name.partition('.')[0]}, or reinstall {record.distribution}"
+        )
     return Loaded(
         replace(
             record,
             status=status,
             error=f"{type(error).__name__}: {one_line(error)}"[:500],
             hint=hints[status],
-            import_ms=record.import_ms if start is None else round((time.perf_counter() - start) * 1e3, 2),
+            import_ms=record.import_ms
+            if start is None
+            else round((time.perf_counter() - start) * 1e3, 2),
         ),
         cause=error,
     )
@@ -279,12 +290,12 @@ class _ImportWatch:
         self.found: tuple[str, str] | None = None
 
     def __enter__(self) -> _ImportWatch:
-        sys.meta_path.insert(0, self)  # type: ignore[arg-type]
+        sys.meta_path.insert(0, self)
         return self
 
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(ValueError):  # a plugin may have rewritten sys.meta_path
-            sys.meta_path.remove(self)  # type: ignore[arg-type]
+            sys.meta_path.remove(self)
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
         if self.found is None and name in HEAVY_MODULES:
@@ -295,10 +306,10 @@ def _importing_line() -> str:
     frame = sys._getframe(2)
     while frame.f_back is not None and "importlib" in frame.f_code.co_filename:
         frame = frame.f_back
-    return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"
+    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
 
 
-class _Incompatible(Exception):
+class _IncompatibleError(Exception):
     def __init__(self, message: str, newer: bool) -> None:
         super().__init__(message)
         self.newer = newer
@@ -310,7 +321,7 @@ def _check_api(module: ModuleType) -> None:
         raise TypeError(f"api must be a whole number, not {api!r}")
     oldest = max(1, hookspecs.API_VERSION - 1)
     if not oldest <= api <= hookspecs.API_VERSION:
-        raise _Incompatible(
+        raise _IncompatibleError(
             f"it is written for plugin API {api}; this losskit supports "
             f"{oldest} to {hookspecs.API_VERSION}",
             api > hookspecs.API_VERSION,

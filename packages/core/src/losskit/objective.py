@@ -11,7 +11,13 @@ from torch import Tensor, nn
 
 from losskit.adaptive import AdaptiveWeight
 from losskit.backbones import shared_features
-from losskit.errors import ConfigError, MissingOutputError, NonFiniteError, NonFiniteWarning, nearest
+from losskit.errors import (
+    ConfigError,
+    MissingOutputError,
+    NonFiniteError,
+    NonFiniteWarning,
+    nearest,
+)
 from losskit.term import Term
 
 _ON_NONFINITE = ("raise", "warn", "skip", "ignore")
@@ -71,7 +77,9 @@ class Objective(nn.Module):
         names = [term.name for term in self._each()]
         for term in self._each():
             weight = term.loss_weight
-            if isinstance(weight, AdaptiveWeight) and weight.reference not in set(names) - {term.name}:
+            if isinstance(weight, AdaptiveWeight) and weight.reference not in set(names) - {
+                term.name
+            }:
                 raise ConfigError(
                     f"the adaptive weight of {term.name} refers to {weight.reference!r}, which is "
                     f"no other term{nearest(weight.reference, names)}; there are {', '.join(names)}"
@@ -236,7 +244,7 @@ class Objective(nn.Module):
                     f"wrt={wrt!r} is not among the outputs{nearest(wrt, outputs)}"
                 )
             wrt = outputs[wrt]
-        tensors = [wrt] if isinstance(wrt, Tensor) else list(wrt)  # type: ignore[arg-type]
+        tensors = [wrt] if isinstance(wrt, Tensor) else list(wrt)
         with shared_features():
             values = self._values(outputs, int(outputs.get("iteration", self._iteration)))
         norms: dict[str, Tensor] = {}

@@ -82,9 +82,7 @@ def refresh(*, plugins: Iterable[str] | None = None) -> None:
     with _lock:
         _state = None
         environment = Controls.from_environment()
-        _controls = (
-            None if plugins is None else Controls(frozenset(plugins), environment.disabled)
-        )
+        _controls = None if plugins is None else Controls(frozenset(plugins), environment.disabled)
 
 
 def plugins() -> list[PluginRecord]:
@@ -181,7 +179,9 @@ def _unknown(name: str, namespace: str, bare: str) -> LosskitError:
     installed = {item.record.distribution for item in _plugins()}
     for distribution, losses in OFFICIAL_LOSSES.items():
         if bare in losses and distribution not in installed:
-            return UnknownLossError(f"{bare!r} comes with {distribution}: pip install {distribution}")
+            return UnknownLossError(
+                f"{bare!r} comes with {distribution}: pip install {distribution}"
+            )
     hint = nearest(bare, known)
     if not hint:
         for distribution, losses in OFFICIAL_LOSSES.items():
@@ -253,7 +253,9 @@ def build(config: Mapping[str, Any] | Term, /) -> Term:
     weight = routing.pop("loss_weight", 1.0)
     if isinstance(weight, Mapping):
         if set(weight) != {"adaptive"} or not isinstance(weight["adaptive"], Mapping):
-            raise ConfigError(f"loss_weight must be a number or {{adaptive: {{...}}}}, not {weight!r}")
+            raise ConfigError(
+                f"loss_weight must be a number or {{adaptive: {{...}}}}, not {weight!r}"
+            )
         weight = AdaptiveWeight.from_config(weight["adaptive"])
     elif isinstance(weight, bool) or not isinstance(weight, int | float | AdaptiveWeight):
         raise ConfigError(f"loss_weight of {spec.name} must be a number, not {weight!r}")
@@ -310,9 +312,9 @@ def _make(spec: LossSpec, target: Any, arguments: Mapping[str, Any]) -> nn.Modul
                 f"it takes {', '.join(accepted) or 'none'}"
             )
     try:
-        module: nn.Module = (
-            target(**arguments) if inspect.isclass(target) else FunctionLoss(target, **arguments)
-        )
+        if not inspect.isclass(target):
+            return FunctionLoss(target, **arguments)
+        module: nn.Module = target(**arguments)  # type: ignore[assignment]
     except LosskitError:
         raise
     except (TypeError, ValueError) as error:
@@ -354,5 +356,5 @@ def register(
 
     if callable(name):  # used without parentheses
         target, name = name, None
-        return decorate(target)  # type: ignore[return-value]
+        return decorate(target)
     return decorate

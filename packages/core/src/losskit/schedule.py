@@ -54,10 +54,18 @@ class Schedule:
                 raise ConfigError(f"ramp takes 'steps' and 'shape', not {sorted(unknown)[0]!r}")
             shape, ramp = ramp.get("shape", "linear"), ramp.get("steps", 0)
         if shape not in _SHAPES:
-            raise ConfigError(f"ramp shape must be one of {', '.join(_SHAPES)}, not {shape!r}{nearest(str(shape), _SHAPES)}")
-        for name, value, least in (("interval", interval, 1), ("start", start, 0), ("ramp", ramp, 0)):
+            raise ConfigError(
+                f"ramp shape must be one of {', '.join(_SHAPES)}, not {shape!r}{nearest(str(shape), _SHAPES)}"
+            )
+        for name, value, least in (
+            ("interval", interval, 1),
+            ("start", start, 0),
+            ("ramp", ramp, 0),
+        ):
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ConfigError(f"{name} must be a whole number of at least {least}, not {value!r}")
+                raise ConfigError(
+                    f"{name} must be a whole number of at least {least}, not {value!r}"
+                )
         if stop is not None and (not isinstance(stop, int) or stop <= start):
             raise ConfigError(f"stop must be a whole number above start ({start}), not {stop!r}")
         if not isinstance(scale_by_interval, bool):

@@ -72,11 +72,13 @@ class Term(nn.Module):
         self.self_routed = self_routed
         self._weigh = loss.weigh if isinstance(loss, Loss) else _multiply
         parameters = {} if self_routed else input_parameters(loss)
-        named = [n for n, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+        named = [
+            n for n, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+        ]
         open_ended = len(named) < len(parameters)
         self.data_info = None
         if data_info is not None and not self_routed:
-            self.data_info = self._checked_routes(data_info, parameters, named, open_ended)
+            self.data_info = self._checked_routes(data_info, named, open_ended)
         required = [n for n in named if parameters[n].default is parameters[n].empty]
         self._routes: tuple[tuple[str, Any], ...] = tuple(
             (self.data_info or {name: name for name in required}).items()
@@ -86,7 +88,6 @@ class Term(nn.Module):
     def _checked_routes(
         self,
         data_info: Mapping[str, Any],
-        parameters: Mapping[str, Any],
         named: Sequence[str],
         open_ended: bool,
     ) -> dict[str, Any]:
@@ -138,8 +139,7 @@ class Term(nn.Module):
     def weigh(self, value: Tensor, factor: float | Tensor, inputs: Mapping[str, Any]) -> Tensor:
         """The value times ``loss_weight`` times the schedule's factor, as the loss lets it count."""
         weight = 1.0 if isinstance(self.loss_weight, AdaptiveWeight) else self.loss_weight
-        weight = weight * factor
-        return self._weigh(value, weight, **inputs)
+        return self._weigh(value, weight * factor, **inputs)
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor | None:
         """The weighted loss; ``None`` where the schedule leaves this iteration out.
@@ -171,7 +171,9 @@ class Term(nn.Module):
             inputs = {**dict(zip(self._positional, args, strict=False)), **kwargs}
             if len(args) > len(self._positional):  # *args losses, or too many: the loss will say
                 return self._weigh(self.loss(*args, **kwargs), self._plain_weight())
-            inputs = {compat.input_name(self.type_name, k, self._positional): v for k, v in inputs.items()}
+            inputs = {
+                compat.input_name(self.type_name, k, self._positional): v for k, v in inputs.items()
+            }
         return self.weigh(self.loss(**inputs), factor * self._check_plain(), inputs)
 
     def _plain_weight(self) -> float:

@@ -18,7 +18,7 @@ def _check(pred: Tensor, target: Tensor) -> None:
 
 
 @masked_loss
-def l1_loss(pred: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]) -> Float[Tensor, "..."]:
+def l1_loss(pred: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]) -> Float[Tensor, ...]:
     r"""The absolute difference $|p - t|$.
 
     Args:
@@ -45,9 +45,7 @@ def l1_loss(pred: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]) -> F
 
 
 @masked_loss
-def mse_loss(
-    pred: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]
-) -> Float[Tensor, "..."]:
+def mse_loss(pred: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]) -> Float[Tensor, ...]:
     r"""The squared difference $(p - t)^2$, without the ½ that some texts carry.
 
     Args:
@@ -71,7 +69,7 @@ def mse_loss(
 @masked_loss
 def charbonnier_loss(
     pred: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"], *, eps: float = 1e-12
-) -> Float[Tensor, "..."]:
+) -> Float[Tensor, ...]:
     r"""A differentiable L1, $\sqrt{(p - t)^2 + \epsilon}$.
 
     The convention of restoration code: it is $\sqrt\epsilon$, not 0, where both are equal, and
@@ -111,7 +109,7 @@ def huber_loss(
     *,
     delta: float = 1.0,
     reduction: Reduction = "mean",
-) -> Float[Tensor, "..."]:
+) -> Float[Tensor, ...]:
     r"""Quadratic below ``delta``, linear above: $\frac12 d^2$, or $\delta(|d| - \frac12\delta)$.
 
     Args:
@@ -156,9 +154,7 @@ class L1Loss(Loss):
         self.reduction: Reduction = reduction
         self.sample_wise = sample_wise
 
-    def forward(
-        self, pred: Tensor, target: Tensor, weight: Tensor | float | None = None
-    ) -> Tensor:
+    def forward(self, pred: Tensor, target: Tensor, weight: Tensor | float | None = None) -> Tensor:
         """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``, under a mask."""
         return l1_loss(
             pred, target, weight=weight, reduction=self.reduction, sample_wise=self.sample_wise
@@ -180,9 +176,7 @@ class MSELoss(L1Loss):
         ValueError: ``reduction`` is unknown.
     """
 
-    def forward(
-        self, pred: Tensor, target: Tensor, weight: Tensor | float | None = None
-    ) -> Tensor:
+    def forward(self, pred: Tensor, target: Tensor, weight: Tensor | float | None = None) -> Tensor:
         """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``, under a mask."""
         return mse_loss(
             pred, target, weight=weight, reduction=self.reduction, sample_wise=self.sample_wise
@@ -209,9 +203,7 @@ class CharbonnierLoss(L1Loss):
             raise ValueError(f"eps must be positive, not {eps!r}: sqrt has no slope at 0")
         self.eps = eps
 
-    def forward(
-        self, pred: Tensor, target: Tensor, weight: Tensor | float | None = None
-    ) -> Tensor:
+    def forward(self, pred: Tensor, target: Tensor, weight: Tensor | float | None = None) -> Tensor:
         """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``, under a mask."""
         return charbonnier_loss(
             pred,

@@ -32,7 +32,9 @@ def masked_tv_loss(
         Equation 7 of the paper (there with an unnormalised sum).
     """
     if not isinstance(pred, Tensor) or not pred.is_floating_point():
-        raise TypeError(f"pred must be a floating-point tensor, not {getattr(pred, 'dtype', pred)!r}")
+        raise TypeError(
+            f"pred must be a floating-point tensor, not {getattr(pred, 'dtype', pred)!r}"
+        )
     if pred.ndim != 4 or min(pred.shape[2:]) < 2:
         raise ValueError(f"pred must be (b, c, h, w) of at least 2×2, not {tuple(pred.shape)}")
     if mask is not None and (mask.ndim != 4 or mask.shape[2:] != pred.shape[2:]):
