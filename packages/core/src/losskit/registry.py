@@ -132,6 +132,42 @@ def list_backbones() -> list[BackboneSpec]:
     return _specs("losskit_backbones")
 
 
+def preset_config(
+    name: str, options: Mapping[str, Any] | None = None
+) -> tuple[PresetSpec, dict[str, Any]]:
+    """A preset's spec and the config it stands for.
+
+    Args:
+        name: the preset's name, or qualified (``"gan/stylegan2"``).
+        options: its ``loss_config`` keys.
+
+    Raises:
+        ConfigError: there is no such preset, or it has no such key.
+    """
+    namespace, _, bare = name.rpartition("/")
+    presets = list_presets()
+    matches = [p for p in presets if p.name == bare and namespace in ("", p.namespace)]
+    if not matches:
+        raise ConfigError(
+            f"there is no preset {name!r}{nearest(bare, [p.name for p in presets])}; "
+            "see `losskit presets`"
+        )
+    if len(matches) > 1:
+        raise ConfigError(
+            f"several plugins supply the preset {bare!r}: "
+            + ", ".join(f"{p.namespace}/{p.name}" for p in matches)
+        )
+    function = resolve_target(matches[0].target)
+    known = list(inspect.signature(function).parameters)
+    for key in options or {}:
+        if key not in known:
+            raise ConfigError(
+                f"preset {bare!r} has no loss_config key {key!r}{nearest(str(key), known)}; "
+                f"it takes {', '.join(known) or 'none'}"
+            )
+    return matches[0], function(**(options or {}))
+
+
 def get_spec(name: str) -> LossSpec:
     """The spec of a loss by name, qualified name or alias.
 
@@ -278,9 +314,14 @@ def build(config: Mapping[str, Any] | Term, /) -> Term:
     )
 
 
+def local_target(spec: LossSpec) -> Any:
+    """The class or function behind a loss of ``register``; ``None`` for a plugin's."""
+    return _LOCAL[spec.name][1] if spec.namespace == "local" else None
+
+
 def _target(spec: LossSpec) -> Any:
     if spec.namespace == "local":
-        return _LOCAL[spec.name][1]
+        return local_target(spec)
     if spec.deprecated:
         warnings.warn(
             f"{spec.qualified_name} is deprecated: {spec.deprecated}", FutureWarning, stacklevel=4

@@ -20,7 +20,7 @@ def gradient_loss(
     weight: Tensor | float | None = None,
     *,
     reduction: Reduction = "mean",
-) -> Float[Tensor, ...]:
+) -> Float[Tensor, "..."]:
     r"""$|S_x p - S_x t| + |S_y p - S_y t|$ with the unnormalised 3×3 Sobel kernels.
 
     The border is zero-padded by 1, and the kernels are not divided by 8, as in MMagic; every

@@ -18,7 +18,7 @@ def _check(pred: Tensor, target: Tensor) -> None:
 
 
 @masked_loss
-def l1_loss(pred: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]) -> Float[Tensor, ...]:
+def l1_loss(pred: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]) -> Float[Tensor, "..."]:
     r"""The absolute difference $|p - t|$.
 
     Args:
@@ -45,7 +45,9 @@ def l1_loss(pred: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]) -> F
 
 
 @masked_loss
-def mse_loss(pred: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]) -> Float[Tensor, ...]:
+def mse_loss(
+    pred: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]
+) -> Float[Tensor, "..."]:
     r"""The squared difference $(p - t)^2$, without the ½ that some texts carry.
 
     Args:
@@ -69,7 +71,7 @@ def mse_loss(pred: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]) -> 
 @masked_loss
 def charbonnier_loss(
     pred: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"], *, eps: float = 1e-12
-) -> Float[Tensor, ...]:
+) -> Float[Tensor, "..."]:
     r"""A differentiable L1, $\sqrt{(p - t)^2 + \epsilon}$.
 
     The convention of restoration code: it is $\sqrt\epsilon$, not 0, where both are equal, and
@@ -109,7 +111,7 @@ def huber_loss(
     *,
     delta: float = 1.0,
     reduction: Reduction = "mean",
-) -> Float[Tensor, ...]:
+) -> Float[Tensor, "..."]:
     r"""Quadratic below ``delta``, linear above: $\frac12 d^2$, or $\delta(|d| - \frac12\delta)$.
 
     Args:

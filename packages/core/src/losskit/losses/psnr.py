@@ -14,12 +14,12 @@ from losskit.reduction import Reduction, check_reduction, reduce
 
 
 def psnr_loss(
-    pred: Float[Tensor, b * shape],
-    target: Float[Tensor, b * shape],
+    pred: Float[Tensor, "b *shape"],
+    target: Float[Tensor, "b *shape"],
     *,
     to_y: bool = False,
     reduction: Reduction = "mean",
-) -> Float[Tensor, ...]:
+) -> Float[Tensor, "..."]:
     r"""$\frac{10}{\ln 10}\,\ln(\mathrm{mse}_n + 10^{-8})$, the negative PSNR of images in [0, 1].
 
     Args:

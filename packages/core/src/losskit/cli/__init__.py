@@ -1,0 +1,5 @@
+"""The ``losskit`` command: each subcommand in a module of its own, imported when it is called."""
+
+from losskit.cli.main import main
+
+__all__ = ["main"]

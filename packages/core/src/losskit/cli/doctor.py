@@ -1,0 +1,128 @@
+"""``losskit doctor``: is this installation sound, and what to do where it is not."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from losskit.cli.listing import add_json, print_json
+from losskit.registry import list_weights, plugins
+
+_PACKAGES = ("losskit", "torch", "torchvision", "pluggy", "pyyaml", "pillow", "rich")
+_VARIABLES = ("LOSSKIT_PLUGINS", "LOSSKIT_DISABLE", "LOSSKIT_STRICT", "LOSSKIT_CACHE")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report: ``ok``, ``note`` or ``problem``, and what to do about it."""
+
+    level: str
+    subject: str
+    text: str
+    hint: str = ""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``losskit doctor``."""
+    add_json(parser)
+    parser.set_defaults(run=_doctor)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    findings = [*_environment(), *_torch(), *_plugin_findings(), *_weights()]
+    problems = [finding for finding in findings if finding.level == "problem"]
+    if arguments.json:
+        print_json(
+            ok=not problems,
+            findings=[
+                {"level": f.level, "subject": f.subject, "text": f.text, "hint": f.hint}
+                for f in findings
+            ],
+        )
+        return 1 if problems else 0
+    for finding in findings:
+        mark = {"ok": "✓", "note": "·", "problem": "✗"}[finding.level]
+        print(f"{mark} {finding.subject}: {finding.text}")
+        if finding.hint:
+            print(f"    {finding.hint}")
+    print("no problem found" if not problems else f"{len(problems)} problem(s) found")
+    return 1 if problems else 0
+
+
+def _environment() -> list[Finding]:
+    findings = [Finding("ok", "python", f"{platform.python_version()} on {platform.platform()}")]
+    for name in _PACKAGES:
+        try:
+            findings.append(Finding("ok", name, importlib.metadata.version(name)))
+        except importlib.metadata.PackageNotFoundError:
+            findings.append(Finding("note", name, "not installed"))
+    findings += [
+        Finding("note", name, f"set to {os.environ[name]!r}")
+        for name in _VARIABLES
+        if name in os.environ
+    ]
+    return findings
+
+
+def _torch() -> list[Finding]:
+    """Import torch and torchvision in a process of their own: a mismatched pair may even crash."""
+    code = (
+        "import torch; print(torch.__version__, torch.cuda.is_available(), torch.get_num_threads())\n"
+        "import torchvision; print(torchvision.__version__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        version, cuda, threads = done.stdout.split()[:3]
+        device = "CUDA available" if cuda == "True" else f"CPU, {threads} threads"
+        return [
+            Finding("ok", "torch and torchvision", f"import together; torch {version}, {device}")
+        ]
+    last = (
+        done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit {done.returncode}"
+    )
+    if "torchvision::nms" in done.stderr or "torchvision::" in done.stderr:
+        return [
+            Finding(
+                "problem",
+                "torch and torchvision",
+                f"are built for different variants of torch ({last})",
+                "pip uninstall torch torchvision, then pip install torchvision: it brings its torch",
+            )
+        ]
+    if "No module named 'torchvision'" in last:
+        return [Finding("note", "torchvision", "not installed; losskit-perceptual needs it")]
+    return [Finding("problem", "torch", last, "pip install torch")]
+
+
+def _plugin_findings() -> list[Finding]:
+    findings = []
+    for record in plugins():
+        text = (
+            f"{record.status}, {len(record.losses)} losses, imported in {record.import_ms:.1f} ms"
+        )
+        if record.status == "ok":
+            findings.append(Finding("ok", f"plugin {record.name} {record.version}", text))
+        else:
+            level = "note" if record.status == "disabled" else "problem"
+            detail = f"{record.status}{': ' if record.error else ''}{record.error}"
+            findings.append(
+                Finding(level, f"plugin {record.name} {record.version}", detail, record.hint)
+            )
+    return findings
+
+
+def _weights() -> list[Finding]:
+    from losskit.weights import find_weights
+
+    findings = []
+    for spec in list_weights():
+        found = find_weights(spec)
+        hint = "" if found else f"losskit weights pull {spec.name}"
+        text = f"at {found}" if found else "not here yet"
+        findings.append(Finding("ok" if found else "note", f"weights {spec.name}", text, hint))
+    return findings

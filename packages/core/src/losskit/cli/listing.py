@@ -1,0 +1,220 @@
+"""``losskit list``, ``show`` and ``plugins``: what is installed, without importing torch."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from losskit.registry import get_spec, list_losses, plugins
+from losskit.spec import LossSpec
+
+SCHEMA = 1
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """The option that every listing has."""
+    parser.add_argument("--json", action="store_true", help="print JSON (schema 1)")
+
+
+def print_json(**content: Any) -> None:
+    """One JSON object with the schema's number first."""
+    print(json.dumps({"schema": SCHEMA, **content}, indent=2, default=str))
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as their widest cell; the last one is never padded."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    for row in (header, *rows):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        print("  ".join(cells).rstrip())
+
+
+def configure_list(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``losskit list``."""
+    parser.add_argument("--tag", help="only losses with this tag")
+    parser.add_argument("--plugin", help="only this plugin's losses")
+    add_json(parser)
+    parser.set_defaults(run=_list)
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    specs = list_losses(tag=arguments.tag, plugin=arguments.plugin)
+    broken = [record for record in plugins() if not record.usable and record.status != "disabled"]
+    if arguments.json:
+        print_json(losses=[_as_dict(spec) for spec in specs])
+    elif specs:
+        print_table(
+            ("LOSS", "PLUGIN", "TAGS", "SUMMARY"),
+            [(s.name, s.namespace, ",".join(s.tags), s.summary) for s in specs],
+        )
+    else:
+        print("no loss matches; see `losskit list` and `losskit plugins`")
+    for record in broken:
+        print(
+            f"losskit: plugin {record.name!r} is left out ({record.status}: {record.error}); "
+            "see `losskit plugins`",
+            file=sys.stderr,
+        )
+    return 0
+
+
+def _as_dict(spec: LossSpec) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "qualified_name": spec.qualified_name,
+        "plugin": spec.namespace,
+        "summary": spec.summary,
+        "tags": list(spec.tags),
+        "aliases": list(spec.aliases),
+        "paper": spec.paper,
+        "target": spec.target,
+        "deprecated": spec.deprecated,
+    }
+
+
+def configure_show(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``losskit show``."""
+    parser.add_argument("name", help="a loss's name, qualified name or alias")
+    add_json(parser)
+    parser.set_defaults(run=_show)
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    spec = get_spec(arguments.name)
+    signature = loss_signature(spec)
+    if arguments.json:
+        print_json(
+            loss={
+                **_as_dict(spec),
+                **signature,
+                "config": example_config(spec, signature["inputs"]),
+            }
+        )
+        return 0
+    print(f"{spec.qualified_name}: {spec.summary}")
+    if spec.aliases:
+        print(f"also called  {', '.join(spec.aliases)}")
+    if spec.paper:
+        print(f"paper        {spec.paper}")
+    print(f"tags         {', '.join(spec.tags) or '-'}")
+    for title, parameters in (
+        ("arguments", signature["arguments"]),
+        ("inputs", signature["inputs"]),
+    ):
+        print(f"\n{title}:")
+        for name, default in parameters.items():
+            print(f"  {name}" + ("" if default == "required" else f" = {default}"))
+        if not parameters:
+            print("  none")
+    if signature["doc"]:
+        print("\n" + signature["doc"])
+    print("\nexample:")
+    config = example_config(spec, signature["inputs"])
+    for line in _yaml(config):
+        print(f"  {line}")
+    return 0
+
+
+def loss_signature(spec: LossSpec) -> dict[str, Any]:
+    """A loss's constructor arguments and call inputs with their defaults as text, and its docstring."""
+    import inspect
+
+    from losskit.loss import Loss
+    from losskit.registry import local_target
+    from losskit.spec import resolve_target
+
+    target = local_target(spec) or resolve_target(spec.target)
+    if not inspect.isclass(target):
+        parameters = inspect.signature(target).parameters
+        return {
+            "arguments": _defaults(
+                {n: p for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+            ),
+            "inputs": _defaults(
+                {n: p for n, p in parameters.items() if p.kind is not p.KEYWORD_ONLY}
+            ),
+            "doc": inspect.getdoc(target) or "",
+        }
+    call = target.components if target.forward is Loss.forward else target.forward
+    return {
+        "arguments": _defaults(inspect.signature(target.__init__).parameters),
+        "inputs": _defaults(inspect.signature(call).parameters),
+        "doc": inspect.getdoc(target) or "",
+    }
+
+
+def _defaults(parameters: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        name: "required" if p.default is p.empty else repr(p.default)
+        for name, p in parameters.items()
+        if name != "self" and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    }
+
+
+def example_config(spec: LossSpec, inputs: Mapping[str, str]) -> dict[str, Any]:
+    """A config of the loss that routes each of its required inputs."""
+    required = [name for name, default in inputs.items() if default == "required"]
+    return {"type": spec.name, "loss_weight": 1.0, "data_info": {n: n for n in required}}
+
+
+def _yaml(config: Mapping[str, Any]) -> list[str]:
+    import yaml
+
+    return yaml.safe_dump(config, sort_keys=False).splitlines()
+
+
+def configure_plugins(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``losskit plugins``."""
+    parser.add_argument(
+        "--requirements",
+        action="store_true",
+        help="print name==version lines, for a requirements file",
+    )
+    add_json(parser)
+    parser.set_defaults(run=_plugins)
+
+
+def _plugins(arguments: argparse.Namespace) -> int:
+    records = plugins()
+    bad = [record for record in records if record.status not in ("ok", "disabled")]
+    if arguments.requirements:
+        for line in sorted({f"{record.distribution}=={record.version}" for record in records}):
+            print(line)
+    elif arguments.json:
+        print_json(
+            plugins=[
+                {
+                    "name": r.name,
+                    "distribution": r.distribution,
+                    "version": r.version,
+                    "status": r.status,
+                    "error": r.error,
+                    "hint": r.hint,
+                    "import_ms": r.import_ms,
+                    "losses": list(r.losses),
+                }
+                for r in records
+            ]
+        )
+    else:
+        print_table(
+            ("PLUGIN", "DISTRIBUTION", "VERSION", "STATUS", "LOSSES", "IMPORT"),
+            [
+                (
+                    r.name,
+                    r.distribution,
+                    r.version,
+                    r.status,
+                    str(len(r.losses)),
+                    f"{r.import_ms:.1f} ms",
+                )
+                for r in records
+            ],
+        )
+        for record in records:
+            if record.status != "ok":
+                print(f"\n{record.name}: {record.error or record.status}\n  {record.hint}")
+    return 1 if bad else 0

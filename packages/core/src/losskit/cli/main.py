@@ -1,0 +1,139 @@
+"""Parse the command line and run one subcommand.
+
+Exit codes: 0 fine, 1 a problem found, 2 wrong usage. An expected error is one line, never a
+traceback; ``LOSSKIT_DEBUG=1`` shows where it came from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from losskit.errors import LosskitError, PluginWarning, nearest
+from losskit.spec import one_line
+
+#: The core's own subcommands: name → (module with ``configure``, summary).
+BUILT_IN = {
+    "list": ("losskit.cli.listing:configure_list", "the losses that are installed"),
+    "show": ("losskit.cli.listing:configure_show", "one loss: arguments, inputs, paper, config"),
+    "plugins": ("losskit.cli.listing:configure_plugins", "the plugins and how they loaded"),
+    "presets": ("losskit.cli.presets:configure", "published combinations of losses"),
+    "doctor": ("losskit.cli.doctor:configure", "check this installation"),
+    "eval": ("losskit.cli.evaluate:configure", "losses between images or folders of images"),
+    "optimize": ("losskit.cli.optimize:configure", "descend on an image under an objective"),
+    "balance": ("losskit.cli.balance:configure", "which term of an objective dominates"),
+    "atlas": ("losskit.cli.atlas:configure", "draw what each loss sees and costs"),
+    "weights": ("losskit.cli.weights:configure", "list, fetch and verify pretrained weights"),
+    "new": ("losskit.cli.new:configure", "write a plugin package to start from"),
+    "check": ("losskit.cli.check:configure", "run the conformance kit on a plugin or loss"),
+    "migrate": ("losskit.cli.migrate:configure", "turn an MMagic config into an objective"),
+}
+#: Subcommands official plugins add, so that a missing one is answered with its install.
+OFFICIAL_COMMANDS = {"gan": "losskit-gan[train]", "demo": "losskit-gan[train]"}
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with a suggestion for a mistyped word."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    warnings.filterwarnings("ignore", category=PluginWarning)  # `list` and `plugins` tell it better
+    try:
+        return _run(argv)
+    except LosskitError as error:
+        if os.environ.get("LOSSKIT_DEBUG") == "1":
+            raise
+        print(f"losskit: {one_line(error)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("losskit: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `losskit list | head`
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+        return 0
+
+
+def _run(argv: list[str]) -> int:
+    parser = _Parser(
+        prog="losskit",
+        description="Losses for image synthesis, restoration and editing, found through plugins.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    parser.add_argument("--no-plugins", action="store_true", help="use the core's own losses only")
+    parser.add_argument("command", nargs="?", metavar="COMMAND")
+    parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    arguments = parser.parse_args(argv)
+    if arguments.no_plugins:
+        from losskit.registry import refresh
+
+        refresh(plugins=())
+    if arguments.version:
+        from losskit import __version__
+
+        print(__version__)
+        return 0
+    if arguments.command is None:
+        parser.epilog = _overview()
+        parser.print_help()
+        return 0
+    return _dispatch(arguments.command, arguments.rest)
+
+
+def _dispatch(name: str, rest: list[str]) -> int:
+    if name in BUILT_IN:
+        target, summary = BUILT_IN[name]
+        module, _, attribute = target.partition(":")
+        configure: Callable[[argparse.ArgumentParser], None] = getattr(
+            importlib.import_module(module), attribute
+        )
+    else:
+        configure, summary = _plugin_command(name)
+    parser = _Parser(prog=f"losskit {name}", description=summary)
+    configure(parser)
+    arguments = parser.parse_args(rest)
+    run: Callable[[argparse.Namespace], int] | None = getattr(arguments, "run", None)
+    if run is None:
+        parser.print_help()
+        return 2
+    return run(arguments)
+
+
+def _plugin_command(name: str) -> tuple[Callable[[argparse.ArgumentParser], None], str]:
+    from losskit.registry import list_commands
+    from losskit.spec import resolve_target
+
+    commands = {spec.name: spec for spec in list_commands() if spec.name not in BUILT_IN}
+    if name in commands:
+        return resolve_target(commands[name].target), commands[name].summary
+    if name in OFFICIAL_COMMANDS:
+        raise LosskitError(
+            f"`losskit {name}` comes with a plugin: pip install '{OFFICIAL_COMMANDS[name]}'"
+        )
+    print(
+        f"losskit: there is no command {name!r}{nearest(name, [*BUILT_IN, *commands])}; "
+        "see `losskit --help`",
+        file=sys.stderr,
+    )
+    raise SystemExit(2)
+
+
+def _overview() -> str:
+    from losskit.registry import list_commands
+
+    rows = [(name, summary) for name, (_, summary) in BUILT_IN.items()]
+    rows += [
+        (c.name, f"{c.summary} ({c.namespace})") for c in list_commands() if c.name not in BUILT_IN
+    ]
+    return "commands:\n" + "\n".join(f"  {name:<10} {summary}" for name, summary in rows)
