@@ -108,6 +108,6 @@ def default_loss_name(loss: nn.Module) -> str:
     if own:
         return str(own)
     name = loss.function.__name__ if isinstance(loss, FunctionLoss) else type(loss).__name__
-    words = re.findall(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+", name)
+    words = re.findall(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+\d*|[A-Z]+\d*|\d+", name)
     kept = [word.lower() for word in words if word.lower() not in ("loss", "")]
     return "_".join(["loss", *kept])
