@@ -1,0 +1,175 @@
+"""The handles by which losses hold a shared trunk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from losskit.backbones.cache import Stamp, StepEntry, current_step, stamp_of
+from losskit.backbones.network import FeatureNetwork
+from losskit.backbones.trunk import PRECISIONS, Mode, Precision, Transform, trunk_for
+from losskit.errors import nearest
+
+
+class Backbone:
+    """A loss's handle on a shared trunk; made by [`shared_backbone`][losskit.backbones.shared_backbone].
+
+    It is no ``nn.Module``: a loss that holds it as an attribute has neither its parameters nor its
+    state. Copies share the trunk.
+
+    Args:
+        build: as for ``shared_backbone``.
+        args: as for ``shared_backbone``.
+        layers: the layers this loss wants.
+        mode: how to run the pass.
+    """
+
+    def __init__(
+        self,
+        build: Callable[..., FeatureNetwork],
+        args: tuple[Hashable, ...],
+        layers: tuple[str, ...],
+        mode: Mode,
+    ) -> None:
+        self.build, self.args, self.layers, self.mode = build, args, layers, mode
+        self.trunk = trunk_for(build, args)
+        self.trunk.network.check_layers(layers)
+        self._register()
+
+    def _register(self) -> None:
+        self.group = self.trunk.group(self.mode)
+        with self.trunk.lock:
+            self.trunk.users.add(self)
+
+    @property
+    def passes(self) -> int:
+        """How many times the trunk has run, for whomever, outside ``torch.compile``d callers."""
+        return self.trunk.passes
+
+    @property
+    def network(self) -> FeatureNetwork:
+        """The network as it was built: to look at, not to change."""
+        return self.trunk.network
+
+    def features(self, image: Float[Tensor, "b c h w"], *, grad: bool = True) -> dict[str, Tensor]:
+        """The activations of this loss's layers.
+
+        Args:
+            image: any shape and range the transform takes; hand in the original tensor, not a
+                processed one, so that it can be recognised.
+            grad: ``False``: for targets; no gradient goes to the image, whatever it requires.
+
+        Returns:
+            A tensor per layer name, in the trunk's precision. Do not write into them.
+
+        Raises:
+            TypeError: the image is no floating point tensor.
+        """
+        if not isinstance(image, Tensor) or not image.is_floating_point():
+            kind = image.dtype if isinstance(image, Tensor) else type(image).__name__
+            raise TypeError(f"an image must be a floating point tensor, not {kind}")
+        if torch.compiler.is_compiling():
+            values = self.trunk.run(image, self.layers, self.mode, grad=grad)
+            return dict(zip(self.layers, values, strict=True))
+        stamp = stamp_of(image)
+        if stamp is None:
+            return self._compute(image, set(self.layers), grad)
+        found = self._shared(image, stamp, grad)
+        return {
+            name: found[name].detach() if not grad and found[name].requires_grad else found[name]
+            for name in self.layers
+        }
+
+    def _shared(self, image: Tensor, stamp: Stamp, grad: bool) -> dict[str, Tensor]:
+        """From this step or the cache if they hold all the layers, else from a new pass."""
+        trunk, step = self.trunk, current_step()
+        has_graph = grad and torch.is_grad_enabled() and image.requires_grad
+        layers = set(self.layers) if step is None else trunk.wanted(self, step.users())
+        key = (id(trunk), self.group, id(image))
+        entry = None if step is None else step.entries.get(key)
+        if (
+            entry is not None
+            and entry.stamp == stamp
+            and layers <= entry.features.keys()
+            and (entry.has_graph or not has_graph)
+        ):
+            return entry.features
+        lasting = not grad or not image.requires_grad
+        if lasting:
+            with trunk.lock:
+                known = trunk.cache.get(self.group, image, stamp)
+            if known is not None:
+                if layers <= known.keys():
+                    return known
+                layers |= known.keys()
+        features = self._compute(image, layers, grad)
+        if lasting:
+            with trunk.lock:
+                trunk.cache.put(self.group, image, stamp, features)
+        elif step is not None:
+            step.entries[key] = StepEntry(image, stamp, has_graph, features)
+        return features
+
+    def _compute(self, image: Tensor, layers: set[str], grad: bool) -> dict[str, Tensor]:
+        names = tuple(sorted(layers))
+        values = self.trunk.run(image, names, self.mode, grad=grad)
+        self.trunk.passes += 1
+        return dict(zip(names, values, strict=True))
+
+    def __copy__(self) -> Backbone:
+        twin = object.__new__(Backbone)
+        twin.__dict__.update(self.__dict__)
+        twin._register()
+        return twin
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Backbone:
+        return self.__copy__()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Backbone, (self.build, self.args, self.layers, self.mode)
+
+    def __repr__(self) -> str:
+        args = ", ".join(repr(a) for a in self.args)
+        return f"Backbone({self.build.__name__}({args}), layers={self.layers})"
+
+
+def shared_backbone(
+    build: Callable[..., FeatureNetwork],
+    *args: Hashable,
+    layers: Iterable[str],
+    transform: Transform | None = None,
+    precision: Precision | None = None,
+    channels_last: bool = False,
+    compile: bool = False,
+) -> Backbone:
+    """A handle on the one network that ``build(*args)`` makes, built if nobody uses it yet.
+
+    Args:
+        build: a module-level function that returns a
+            [`FeatureNetwork`][losskit.backbones.FeatureNetwork]; called with torch seeded.
+        args: what tells one network from another (architecture, weights); hashable. An argument
+            that names a file is told apart by the file's time and size too.
+        layers: the names this loss wants; at least one.
+        transform: what to do to the image first; deterministic and hashable.
+        precision: ``None``: float32, or float64 for a float64 image; ``"bf16"`` or ``"fp16"``: faster,
+            with noisier gradients.
+        channels_last: faster convolutions on many devices.
+        compile: run the network through ``torch.compile``.
+
+    Raises:
+        ValueError: no layer is asked for, or one that there is not; ``precision`` is unknown.
+    """
+    names = (layers,) if isinstance(layers, str) else tuple(layers)
+    if not names:
+        raise ValueError("layers must name at least one layer")
+    if precision is not None and precision not in PRECISIONS:
+        raise ValueError(
+            f"precision must be None, 'bf16' or 'fp16', not {precision!r}"
+            + nearest(str(precision), PRECISIONS)
+        )
+    mode = Mode(transform, precision, channels_last, compile)
+    return Backbone(build, args, tuple(dict.fromkeys(names)), mode)

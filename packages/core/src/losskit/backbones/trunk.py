@@ -1,0 +1,146 @@
+"""The shared network: copies per device and type, users, passes."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import weakref
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from losskit.backbones.cache import FeatureCache
+from losskit.backbones.network import FeatureNetwork
+
+if TYPE_CHECKING:
+    from losskit.backbones.handle import Backbone
+
+Transform = Callable[[Tensor], Tensor]
+Precision = Literal["bf16", "fp16"]
+PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Mode(NamedTuple):
+    """How a pass is run; only passes of equal mode can be shared."""
+
+    transform: Transform | None = None
+    precision: Precision | None = None
+    channels_last: bool = False
+    compile: bool = False
+
+
+class Trunk:
+    """One frozen network, its copies per device and type, its users and its cache."""
+
+    def __init__(self, key: Hashable, network: FeatureNetwork) -> None:
+        self.key = key
+        self.network = network
+        self.cache = FeatureCache()
+        self.lock = threading.RLock()
+        self.users: weakref.WeakSet[Backbone] = weakref.WeakSet()
+        self.passes = 0
+        self._groups: dict[Mode, int] = {}
+        self._ready: dict[tuple[Any, ...], Callable[..., tuple[Tensor, ...]]] = {}
+
+    def group(self, mode: Mode) -> int:
+        """A small number for the mode: what cache keys hold."""
+        with self.lock:
+            return self._groups.setdefault(mode, len(self._groups))
+
+    def wanted(self, user: Backbone, users: list[Backbone] | None) -> set[str]:
+        """The layers that the users of one mode want."""
+        with self.lock:
+            everyone = list(self.users) if users is None else [u for u in users if u.trunk is self]
+        layers = set(user.layers)
+        return layers.union(*(u.layers for u in everyone if u.mode == user.mode))
+
+    def run(
+        self, image: Tensor, layers: tuple[str, ...], mode: Mode, *, grad: bool
+    ) -> tuple[Tensor, ...]:
+        """One pass, in the trunk's own precision whatever autocast says."""
+        wide = torch.float64 if image.dtype == torch.float64 else torch.float32
+        dtype = PRECISIONS[mode.precision] if mode.precision else wide
+        device = image.device
+        _prepare(self, device.type, device.index, dtype, mode)
+        network = self._ready[device.type, device.index, dtype, mode.channels_last, mode.compile]
+        with (
+            torch.set_grad_enabled(grad and torch.is_grad_enabled()),
+            torch.autocast(device.type, enabled=False),
+        ):
+            inputs = (image if grad else image.detach()).to(wide)
+            if mode.transform is not None:
+                inputs = mode.transform(inputs)
+            inputs = inputs.to(dtype)
+            if mode.channels_last:
+                inputs = inputs.contiguous(memory_format=torch.channels_last)
+            return network(inputs, layers)
+
+    def prepare(
+        self, kind: str, index: int | None, dtype: torch.dtype, mode: Mode
+    ) -> Callable[..., tuple[Tensor, ...]]:
+        """The network on a device and in a type, made when it is first needed."""
+        key = (kind, index, dtype, mode.channels_last, mode.compile)
+        with self.lock:
+            if key not in self._ready:
+                if mode.compile:
+                    plain = self.prepare(kind, index, dtype, mode._replace(compile=False))
+                    self._ready[key] = torch.compile(plain)
+                else:
+                    device = torch.device(kind) if index is None else torch.device(kind, index)
+                    self._ready[key] = self._copy(device, dtype, mode.channels_last)
+            return self._ready[key]
+
+    def _copy(
+        self, device: torch.device, dtype: torch.dtype, channels_last: bool
+    ) -> FeatureNetwork:
+        parameter = next(self.network.parameters(), None)
+        fits = parameter is None or (parameter.device, parameter.dtype) == (device, dtype)
+        if fits and not channels_last:
+            return self.network
+        with torch.inference_mode(False), torch.no_grad():
+            network = copy.deepcopy(self.network).to(device=device, dtype=dtype)
+            if channels_last:
+                network = network.to(memory_format=torch.channels_last)
+        return network.requires_grad_(False)
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _prepare(trunk: Trunk, kind: str, index: int | None, dtype: torch.dtype, mode: Mode) -> bool:
+    # While torch.compile traces, this is called for real and the network it leaves is traced.
+    trunk.prepare(kind, index, dtype, mode)
+    return True
+
+
+_TRUNKS: weakref.WeakValueDictionary[Hashable, Trunk] = weakref.WeakValueDictionary()
+_LOCK = threading.RLock()
+
+
+def trunk_for(build: Callable[..., FeatureNetwork], args: tuple[Hashable, ...]) -> Trunk:
+    """The trunk that somebody uses already, or a new one."""
+    key = (build, args, _file_stamps(args))
+    with _LOCK:
+        trunk = _TRUNKS.get(key)
+        if trunk is None:
+            # No trace of the build in the caller's generator; the same random weights for all.
+            with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(0)
+                network = build(*args)
+            trunk = Trunk(key, network.eval().requires_grad_(False))
+            _TRUNKS[key] = trunk
+        return trunk
+
+
+def _file_stamps(args: tuple[Hashable, ...]) -> tuple[Hashable, ...]:
+    """A weights file written anew is another network."""
+    stamps: list[Hashable] = []
+    for value in args:
+        if isinstance(value, Path) or (isinstance(value, str) and "." in value):
+            try:
+                stat = Path(value).stat()
+            except (OSError, ValueError):
+                continue
+            stamps.append((value, stat.st_mtime_ns, stat.st_size))
+    return tuple(stamps)
