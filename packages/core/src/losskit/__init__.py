@@ -8,8 +8,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-
 _EXPORTS = {
     "AdaptiveWeight": "losskit.adaptive",
     "BackboneSpec": "losskit.spec",
@@ -82,8 +80,12 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name in _EXPORTS:
         return getattr(importlib.import_module(_EXPORTS[name]), name)
-    if name == "errors":
-        return importlib.import_module("losskit.errors")
+    if name in ("errors", "testing"):
+        return importlib.import_module(f"losskit.{name}")
+    if name == "__version__":  # the metadata is the one place that states it
+        from importlib.metadata import version
+
+        return version("losskit")
     raise AttributeError(f"module 'losskit' has no attribute {name!r}")
 
 

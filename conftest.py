@@ -1,0 +1,65 @@
+"""Run every code block of the README and the docs as a test.
+
+Blocks of one page share a namespace and a temporary working folder. Python blocks are executed, YAML
+blocks with ``terms`` are built, and ``console`` lines that start with ``$ losskit`` are run.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+import pytest
+import yaml
+from sybil import Example, Sybil
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
+
+
+class _ObjectiveParser(CodeBlockParser):
+    """A YAML block with ``terms`` is an objective, and must build."""
+
+    language = "yaml"
+
+    def evaluate(self, example: Example) -> None:
+        import losskit
+
+        config = yaml.safe_load(example.parsed)
+        if isinstance(config, dict) and "terms" in config:
+            losskit.load_objective(config)
+
+
+class _CommandParser(CodeBlockParser):
+    """``$ losskit ...`` in a console block must exit with 0."""
+
+    language = "console"
+
+    def evaluate(self, example: Example) -> None:
+        from losskit.cli import main
+
+        for line in example.parsed.splitlines():
+            if line.startswith("$ losskit "):
+                assert main(shlex.split(line)[2:]) == 0, line
+
+
+@pytest.fixture(scope="module")
+def page_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A page's blocks run in a temporary folder, and what they register is forgotten after."""
+    import torch
+
+    from losskit import registry
+
+    local = dict(registry._LOCAL)
+    torch.manual_seed(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("page"))
+        yield
+    registry._LOCAL.clear()
+    registry._LOCAL.update(local)
+
+
+pytest_collect_file = Sybil(
+    parsers=[PythonCodeBlockParser(), _ObjectiveParser(), _CommandParser(), SkipParser()],
+    patterns=["README.md", "docs/*.md", "docs/guides/*.md", "packages/*/README.md"],
+    excludes=["docs/authoring.md"],
+    fixtures=["page_folder"],
+).pytest()

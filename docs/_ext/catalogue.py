@@ -1,0 +1,111 @@
+"""Write the catalogue: one page a plugin, one section a loss, all from the specs and docstrings."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from losskit.cli.listing import example_config, loss_signature
+from losskit.registry import list_losses, plugins
+from losskit.spec import LossSpec, resolve_target
+
+_SECTIONS = ("Args", "Returns", "Raises", "Example", "Examples", "References", "Reference", "Note")
+_CROSS_REFERENCE = re.compile(r"\[(`[^`]+`)\]\[[^\]]+\]")
+
+
+def setup(app: Any) -> dict[str, Any]:
+    """Register with Sphinx."""
+    app.connect("builder-inited", lambda app: write_catalogue(Path(app.srcdir) / "catalogue"))
+    return {"parallel_read_safe": True}
+
+
+def write_catalogue(folder: Path) -> None:
+    """Write ``index.md`` and a page for each plugin that supplies losses."""
+    folder.mkdir(exist_ok=True)
+    names = [record.name for record in plugins() if record.usable and record.losses]
+    for name in names:
+        specs = list_losses(plugin=name)
+        parts = [f"# {name}\n", *(section(spec) for spec in specs)]
+        _write(folder / f"{name}.md", "\n".join(parts))
+    rows = [
+        f"| [`{s.name}`]({s.namespace}.md#{s.name.lower()}) | {', '.join(s.tags)} | {s.summary.replace('|', chr(92) + '|')} |"
+        for name in names
+        for s in list_losses(plugin=name)
+    ]
+    toc = "\n".join(["```{toctree}", ":hidden:", *names, "```"])
+    intro = (
+        "Every loss of the official plugins, from their specs. `losskit list` shows those you have."
+    )
+    table = "\n".join(["| loss | tags | |", "|---|---|---|", *rows])
+    _write(folder / "index.md", f"# Catalogue\n\n{intro}\n\n{table}\n\n{toc}\n")
+
+
+def _write(path: Path, text: str) -> None:
+    """Leave an unchanged page alone, so that Sphinx does not read it again."""
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+
+
+def section(spec: LossSpec) -> str:
+    """A loss: summary, signature, docstring, paper, config."""
+    signature = loss_signature(spec)
+    config = yaml.safe_dump(example_config(spec, signature["inputs"]), sort_keys=False)
+    lines = [f"## {spec.name}", "", spec.summary, ""]
+    if spec.aliases:
+        lines += [f"Also called {', '.join(f'`{alias}`' for alias in spec.aliases)}.", ""]
+    for title, parameters in (
+        ("Arguments", signature["arguments"]),
+        ("Inputs", signature["inputs"]),
+    ):
+        shown = [n if d == "required" else f"{n}={d}" for n, d in parameters.items()]
+        lines += [f"{title}: {', '.join(f'`{item}`' for item in shown) or 'none'}.", ""]
+    lines += [*markdown(_documentation(spec)), ""]
+    if spec.paper:
+        lines += [f"Paper: {_linked(spec.paper)}", ""]
+    return "\n".join([*lines, "```yaml", config.rstrip(), "```", ""])
+
+
+def _documentation(spec: LossSpec) -> str:
+    """The class's docstring, or its function's where the class only points there."""
+    target = resolve_target(spec.target)
+    text = inspect.getdoc(target) or ""
+    pointer = re.match(r"\[`\w+`\]\[([\w.]+)\] as a module\.", text)
+    if pointer:
+        module, _, name = pointer[1].rpartition(".")
+        text = (inspect.getdoc(resolve_target(f"{module}:{name}")) or "") + "\n"
+    return text
+
+
+def markdown(text: str) -> Iterator[str]:
+    """A Google-style docstring as Markdown: headings become bold, arguments a list."""
+    current = ""
+    for line in _CROSS_REFERENCE.sub(r"\1", text).splitlines():
+        heading = line.rstrip(":")
+        if line.endswith(":") and heading in _SECTIONS:
+            current = heading
+            yield from ("", f"**{heading}**", "")
+            if current.startswith("Example"):
+                yield "```python"
+        elif current.startswith("Example"):
+            if line and not line.startswith(" "):
+                yield "```"
+                current = ""
+                yield line
+            else:
+                yield line[4:]
+        elif current in ("Args", "Raises") and (item := re.match(r"    (\*{0,2}\w+): (.*)", line)):
+            yield f"- `{item[1]}`: {item[2]}"
+        else:
+            yield line[4:] if current and line.startswith("    ") else line
+    if current.startswith("Example"):
+        yield "```"
+
+
+def _linked(paper: str) -> str:
+    paper = re.sub(r"arXiv:(\d{4}\.\d{4,5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", paper)
+    return re.sub(r"doi:(10\.\S+?)(?=[.,;]?(\s|$))", r"[doi:\1](https://doi.org/\1)", paper)

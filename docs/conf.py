@@ -1,0 +1,17 @@
+"""Sphinx configuration: Markdown through MyST, the furo theme, the catalogue from the specs."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+project = "losskit"
+author = "The losskit developers"
+copyright = "The losskit developers"
+extensions = ["myst_parser", "catalogue"]
+myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
+myst_heading_anchors = 3
+exclude_patterns = ["_build", "README.md"]
+html_theme = "furo"
+html_title = "losskit"
+nitpicky = True
