@@ -5,24 +5,21 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import math
-import statistics
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from losskit.cli.images import paired_files, read_image, write_image
+from losskit.cli.images import paired_files, read_image
 from losskit.cli.listing import add_json, print_json, print_table
 from losskit.errors import ConfigError, LosskitError
 from losskit.spec import one_line
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from losskit.term import Term
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +34,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a loss of pred and target, with options: 'CharbonnierLoss:eps=1e-6'; repeatable "
         "(default: L1Loss, PSNRLoss)",
     )
+    parser.add_argument(
+        "--range",
+        type=parse_range,
+        default=(0.0, 1.0),
+        metavar="LOW,HIGH",
+        help="the values the losses get for black and white: 0,1 (default), or --range=-1,1",
+    )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="also write the table as CSV")
     parser.add_argument(
         "--maps",
@@ -44,6 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="write heat maps of the losses that give a value per pixel (reduction='none')",
     )
+    parser.add_argument("--batch", type=int, default=8, help="equal-sized images compared at once")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ...")
     parser.add_argument("--workers", type=int, default=4, help="threads that read images")
     add_json(parser)
@@ -51,27 +56,32 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
+    from losskit.cli.heatmaps import HeatMaps
+    from losskit.cli.scoring import Scorer, summarise
+
+    for name in ("batch", "workers"):
+        if getattr(arguments, name) < 1:
+            raise ConfigError(f"--{name} must be at least 1, not {getattr(arguments, name)}")
     pairs = paired_files(arguments.pred, arguments.target)
-    names = arguments.loss or ["L1Loss", "PSNRLoss"]
-    terms = {name: _image_loss(name, arguments.device) for name in names}
-    maps = _map_losses(names, arguments.device) if arguments.maps else {}
+    names = list(dict.fromkeys(arguments.loss)) or ["L1Loss", "PSNRLoss"]
+    scorers = {name: Scorer(parse_loss(name), arguments.device) for name in names}
+    maps = HeatMaps(scorers, arguments.maps) if arguments.maps else None
+    low, high = arguments.range
     rows: list[dict[str, Any]] = []
-    for name, pred, target in _progress(_load(pairs, arguments.workers), len(pairs)):
-        pred, target = pred.to(arguments.device), target.to(arguments.device)
-        rows.append(
-            {
-                "image": name,
-                **{key: _value(term, pred, target, name) for key, term in terms.items()},
-            }
+    for batch in batches(_load(_progress(pairs), arguments.workers), arguments.batch):
+        pred, target = (
+            (side.to(arguments.device) * (high - low) + low) for side in (batch.pred, batch.target)
         )
-        for key, term in maps.items():
-            _write_map(term, pred, target, arguments.maps / key / f"{Path(name).stem}.png")
+        columns = {key: scorer(pred, target, batch.names) for key, scorer in scorers.items()}
+        for index, name in enumerate(batch.names):
+            rows.append({"image": name, **{key: columns[key][index] for key in names}})
+            if maps:
+                maps.write(name, pred[index : index + 1], target[index : index + 1])
+    if maps:
+        maps.finish()
     summary = {key: summarise([row[key] for row in rows]) for key in names}
     if arguments.csv:
-        with arguments.csv.open("w", newline="") as file:
-            writer = csv.DictWriter(file, ["image", *names])
-            writer.writeheader()
-            writer.writerows(rows)
+        _write_csv(arguments.csv, names, rows)
     if arguments.json:
         print_json(images=rows, summary=summary)
         return 0
@@ -81,18 +91,6 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         table.append(["± 95 %", *(f"{summary[key]['ci95']:.2g}" for key in names)])
     print_table(["image", *names], table)
     return 0
-
-
-def summarise(values: list[float]) -> dict[str, float]:
-    """Mean, standard deviation, and half the 95 % confidence interval of the mean (normal)."""
-    mean = statistics.fmean(values)
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return {
-        "mean": mean,
-        "std": deviation,
-        "ci95": 1.96 * deviation / math.sqrt(len(values)),
-        "n": len(values),
-    }
 
 
 def parse_loss(text: str) -> dict[str, Any]:
@@ -114,39 +112,55 @@ def parse_loss(text: str) -> dict[str, Any]:
     return config
 
 
-def _image_loss(text: str, device: str) -> Term:
-    from losskit.loss import input_parameters
-    from losskit.registry import build
+def parse_range(text: str) -> tuple[float, float]:
+    """``"-1,1"`` as the values of black and white.
 
-    term = build(parse_loss(text))
-    inputs = input_parameters(term.loss)
-    required = [name for name, p in inputs.items() if p.default is p.empty]
-    if not {"pred", "target"} <= set(inputs) or set(required) - {"pred", "target"}:
-        raise ConfigError(
-            f"{term.type_name} does not compare two images: its inputs are {', '.join(inputs)}; "
-            "see `losskit list --tag image`"
-        )
-    return term.to(device).eval()
+    Raises:
+        argparse.ArgumentTypeError: it is not two numbers, the lower one first.
+    """
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"write it as LOW,HIGH, not {text!r}") from error
+    if low >= high:
+        raise argparse.ArgumentTypeError(f"the lower value comes first, not {text!r}")
+    return low, high
 
 
-def _map_losses(names: Iterable[str], device: str) -> Mapping[str, Term]:
-    result = {}
-    for name in names:
-        try:
-            result[name.partition(":")[0]] = _image_loss(
-                f"{name}{',' if ':' in name else ':'}reduction=none", device
-            )
-        except ConfigError:
-            print(f"losskit: {name} gives no map", file=sys.stderr)
-    return result
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Pairs of one size: their names, and ``(b, 3, h, w)`` images in [0, 1]."""
+
+    names: list[str]
+    pred: Tensor
+    target: Tensor
+
+
+def batches(items: Iterable[tuple[str, Tensor, Tensor]], size: int) -> Iterator[Batch]:
+    """Neighbouring pairs of equal size together, at most ``size`` of them; the order is kept."""
+    import torch
+
+    waiting: list[tuple[str, Tensor, Tensor]] = []
+
+    def together() -> Batch:
+        names, preds, targets = zip(*waiting, strict=True)
+        waiting.clear()
+        return Batch(list(names), torch.cat(preds), torch.cat(targets))
+
+    for item in items:
+        if waiting and (len(waiting) == size or waiting[0][1].shape != item[1].shape):
+            yield together()
+        waiting.append(item)
+    if waiting:
+        yield together()
 
 
 def _load(
-    pairs: list[tuple[str, Path, Path]], workers: int
+    pairs: Iterable[tuple[str, Path, Path]], workers: int
 ) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Read ahead in threads, but never hold more than a few images at once."""
     waiting = iter(pairs)
-    with ThreadPoolExecutor(max(1, workers)) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         futures = [
             (name, pool.submit(read_image, a), pool.submit(read_image, b))
             for name, a, b in islice(waiting, 2 * workers)
@@ -162,38 +176,21 @@ def _load(
             yield name, left, right
 
 
-def _value(term: Term, pred: Tensor, target: Tensor, name: str) -> float:
-    import torch
-
+def _write_csv(path: Path, names: list[str], rows: list[dict[str, Any]]) -> None:
     try:
-        with torch.no_grad():
-            value = term(pred, target)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise LosskitError(f"{term.type_name} on {name!r}: {one_line(error)}") from error
-    if value is None or value.numel() != 1:
-        raise ConfigError(f"{term.type_name} must give one number here: leave out reduction")
-    return float(value)
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, ["image", *names])
+            writer.writeheader()
+            writer.writerows(rows)
+    except OSError as error:
+        raise LosskitError(f"cannot write {path}: {one_line(error)}") from error
 
 
-def _write_map(term: Term, pred: Tensor, target: Tensor, path: Path) -> None:
-    """A grey heat map, white at the image's largest value; skips losses without a value per pixel."""
-    import torch
-
-    with torch.no_grad():
-        values = term(pred, target)
-    if values is None or values.shape[-2:] != pred.shape[-2:]:
-        return
-    heat = values.reshape(-1, *pred.shape[-2:]).mean(0)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_image((heat / heat.max().clamp_min(1e-12)).expand(3, -1, -1), path)
-
-
-def _progress(items: Iterable[Any], total: int) -> Iterator[Any]:
+def _progress(pairs: list[tuple[str, Path, Path]]) -> Iterable[tuple[str, Path, Path]]:
     """A progress bar where there is a terminal and enough to wait for."""
-    if total < 8 or not sys.stderr.isatty():
-        yield from items
-        return
+    if len(pairs) < 8 or not sys.stderr.isatty():
+        return pairs
     from rich.console import Console
     from rich.progress import track
 
-    yield from track(items, "comparing", total=total, console=Console(stderr=True))
+    return track(pairs, "comparing", console=Console(stderr=True))

@@ -1,8 +1,7 @@
-"""Read and pair images, for the commands that take them."""
+"""Read, write and pair images, for the commands that take them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +22,13 @@ def _pillow() -> Any:
     return PIL.Image
 
 
-def read_image(path: Path) -> Tensor:
-    """An image as RGB in [0, 1], ``(1, 3, h, w)`` float32.
+def read_image(path: Path, *, size: tuple[int, int] | int | None = None) -> Tensor:
+    """An image as RGB in [0, 1], ``(1, 3, h, w)`` float32, turned as its EXIF data say.
+
+    Args:
+        path: of any format Pillow reads; grey of 16 bits keeps them, transparency is dropped.
+        size: ``None``: as it is; a number: scaled so that the shorter side has so many pixels;
+            ``(height, width)``: scaled to fill that and cropped about the centre.
 
     Raises:
         LosskitError: there is no such file, or it is no readable image.
@@ -33,20 +37,53 @@ def read_image(path: Path) -> Tensor:
     import torch
 
     image_module = _pillow()
+    from PIL import ImageOps
+
     try:
-        with image_module.open(path) as image:
-            pixels = np.array(image.convert("RGB"))
+        with image_module.open(path) as opened:
+            image = ImageOps.exif_transpose(opened)
+            if image.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion would clip it
+                grey = np.array(image).astype(np.float32).clip(0, 65535) / 65535
+                scaled = np.array(_fit(image_module.fromarray(grey), size))
+                pixels = np.stack([scaled] * 3, -1)
+            else:
+                pixels = np.array(_fit(image.convert("RGB"), size)).astype(np.float32) / 255
     except FileNotFoundError as error:
         raise LosskitError(f"there is no file {path}") from error
     except Exception as error:  # Pillow raises many kinds for a damaged file
         raise LosskitError(f"cannot read {path} as an image: {one_line(error)}") from error
-    return torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0).float().div(255)
+    return torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0).contiguous()
+
+
+def _fit(image: Any, size: tuple[int, int] | int | None) -> Any:
+    from PIL import Image, ImageOps
+
+    if size is None:
+        return image
+    if isinstance(size, int):
+        scale = size / min(image.size)
+        size = (round(image.size[1] * scale), round(image.size[0] * scale))
+    return ImageOps.fit(image, (size[1], size[0]), Image.Resampling.LANCZOS)
 
 
 def write_image(image: Tensor, path: Path) -> None:
-    """Write ``(1, 3, h, w)`` or ``(3, h, w)`` in [0, 1] as the format of the suffix."""
+    """Write ``(1, 3, h, w)`` or ``(3, h, w)`` in [0, 1] as the format of the suffix.
+
+    Raises:
+        LosskitError: the suffix is no image format, or the file cannot be written.
+    """
+    picture = as_picture(image)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(path)
+    except (OSError, ValueError) as error:
+        raise LosskitError(f"cannot write {path}: {one_line(error)}") from error
+
+
+def as_picture(image: Tensor) -> Any:
+    """``(1, 3, h, w)`` or ``(3, h, w)`` in [0, 1] as a Pillow image of eight bits."""
     array = image.detach().squeeze(0).clamp(0, 1).mul(255).round().byte().permute(1, 2, 0)
-    _pillow().fromarray(array.cpu().numpy()).save(path)
+    return _pillow().fromarray(array.cpu().numpy())
 
 
 def paired_files(pred: Path, target: Path) -> list[tuple[str, Path, Path]]:
@@ -62,7 +99,7 @@ def paired_files(pred: Path, target: Path) -> list[tuple[str, Path, Path]]:
         return [(pred.name, pred, target)]
     if pred.is_file() or target.is_file():
         raise LosskitError(f"{pred} and {target} must be two files or two folders")
-    left, right = dict(_images(pred)), dict(_images(target))
+    left, right = _images(pred), _images(target)
     for folder, files in ((pred, left), (target, right)):
         if not files:
             raise LosskitError(f"there is no image in {folder} ({', '.join(SUFFIXES)})")
@@ -74,7 +111,15 @@ def paired_files(pred: Path, target: Path) -> list[tuple[str, Path, Path]]:
     return [(name, left[name], right[name]) for name in sorted(left)]
 
 
-def _images(folder: Path) -> Iterator[tuple[str, Path]]:
+def _images(folder: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES:
-            yield str(path.relative_to(folder).with_suffix("")), path
+        if path.suffix.lower() not in SUFFIXES or not path.is_file():
+            continue
+        name = str(path.relative_to(folder).with_suffix(""))
+        if name in found:
+            raise LosskitError(
+                f"{found[name]} and {path.name} differ only in their suffix: keep one of them"
+            )
+        found[name] = path
+    return found

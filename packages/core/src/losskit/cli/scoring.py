@@ -1,0 +1,159 @@
+"""One value per image for ``losskit eval``, from batches wherever that gives the same numbers."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from losskit.errors import ConfigError, LosskitError
+from losskit.spec import one_line
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from losskit.term import Term
+
+_TOLERANCE = 1e-4  # relative; what batching may change in float32
+
+
+class Scorer:
+    """A loss of two images as a column of the table.
+
+    A loss reduces over its batch, so several images at once need its unreduced form. Whether that
+    form's mean over an image is the loss of that image is not assumed: the first batch is computed
+    both ways, and where they differ the loss is called image by image.
+
+    Args:
+        config: the loss's, as of ``losskit.build``.
+        device: where to compute.
+
+    Raises:
+        ConfigError: the loss does not compare two images.
+    """
+
+    def __init__(self, config: Mapping[str, Any], device: str) -> None:
+        self.term = image_term(config, device)
+        self.unreduced = _unreduced(config, device)
+        self._batched: bool | None = None if self.unreduced is not None else False
+
+    def __call__(self, pred: Tensor, target: Tensor, names: Sequence[str]) -> list[float]:
+        """The loss of each image of the batch.
+
+        Raises:
+            LosskitError: the loss refuses the images.
+        """
+        if len(names) > 1 and self._batched is not False:
+            values = self._together(pred, target)
+            if values is not None and self._batched:
+                return values
+            single = self._one_by_one(pred, target, names)
+            self._batched = values is not None and all(
+                math.isclose(a, b, rel_tol=_TOLERANCE, abs_tol=1e-7)
+                for a, b in zip(values, single, strict=True)
+            )
+            return single
+        return self._one_by_one(pred, target, names)
+
+    def _together(self, pred: Tensor, target: Tensor) -> list[float] | None:
+        import torch
+
+        assert self.unreduced is not None
+        try:
+            with torch.no_grad():
+                value = self.unreduced(pred=pred, target=target)
+        except (ValueError, TypeError, RuntimeError):
+            return None  # image by image, the error will name the image
+        if value is None or value.ndim == 0 or value.shape[0] != pred.shape[0]:
+            return None
+        per_image: list[float] = (
+            value.flatten(1).mean(1).tolist() if value.ndim > 1 else value.tolist()
+        )
+        return per_image
+
+    def _one_by_one(self, pred: Tensor, target: Tensor, names: Sequence[str]) -> list[float]:
+        return [
+            self._value(pred[index : index + 1], target[index : index + 1], name)
+            for index, name in enumerate(names)
+        ]
+
+    def _value(self, pred: Tensor, target: Tensor, name: str) -> float:
+        import torch
+
+        try:
+            with torch.no_grad():
+                value = self.term(pred=pred, target=target)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise LosskitError(f"{self.term.type_name} on {name!r}: {one_line(error)}") from error
+        if value is None or value.numel() != 1:
+            raise ConfigError(
+                f"{self.term.type_name} must give one number here: leave out reduction"
+            )
+        return float(value)
+
+
+def image_term(config: Mapping[str, Any], device: str) -> Term:
+    """A term that compares two images by position, on its device and in evaluation mode.
+
+    Raises:
+        ConfigError: its loss takes other inputs, or there is no such device.
+    """
+    from losskit.loss import input_parameters
+    from losskit.registry import build
+
+    term = build(config)
+    inputs = input_parameters(term.loss)
+    required = [name for name, p in inputs.items() if p.default is p.empty]
+    if not {"pred", "target"} <= set(inputs) or set(required) - {"pred", "target"}:
+        raise ConfigError(
+            f"{term.type_name} does not compare two images: its inputs are {', '.join(inputs)}; "
+            "see `losskit list --tag image`"
+        )
+    try:
+        return term.to(device).eval()
+    except (RuntimeError, AssertionError) as error:  # no such device, or none of it here
+        raise ConfigError(f"--device {device}: {one_line(error)}") from error
+
+
+def _unreduced(config: Mapping[str, Any], device: str) -> Term | None:
+    if "reduction" in config:
+        return None
+    try:
+        return image_term({**config, "reduction": "none"}, device)
+    except ConfigError:
+        return None
+
+
+def summarise(values: Sequence[float]) -> dict[str, float | None]:
+    """Mean, standard deviation, and half the 95 % confidence interval of the mean (Student's t).
+
+    One value has no spread: ``std`` and ``ci95`` are ``None``.
+    """
+    count = len(values)
+    deviation = statistics.stdev(values) if count > 1 else None
+    half = None if deviation is None else student_t(count - 1) * deviation / math.sqrt(count)
+    return {"mean": statistics.fmean(values), "std": deviation, "ci95": half, "n": count}
+
+
+def student_t(freedom: int, probability: float = 0.95) -> float:
+    """Half the width of the central interval of Student's t that holds ``probability``."""
+    low, high = 0.0, 1e3
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _central(middle, freedom) < probability else (low, middle)
+    return high
+
+
+def _central(t: float, freedom: int) -> float:
+    """The share of Student's t within ±t: the series of Abramowitz and Stegun, 26.7.3 and 26.7.4."""
+    angle = math.atan2(t, math.sqrt(freedom))
+    cosine = math.cos(angle)
+    odd = freedom % 2
+    power = cosine if odd else 1.0
+    total, factor = 0.0, 1.0
+    for index in range(1 if odd else 0, freedom - 1, 2):
+        total += factor * power
+        factor *= (index + 1) / (index + 2)
+        power *= cosine * cosine
+    return 2 / math.pi * (angle + math.sin(angle) * total) if odd else math.sin(angle) * total

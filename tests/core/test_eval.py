@@ -1,0 +1,199 @@
+"""``losskit eval`` on files, against numpy, scikit-image and scipy."""
+
+import argparse
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+import skimage.metrics
+import torch
+from PIL import Image
+
+from losskit.cli.evaluate import batches, parse_loss, parse_range
+from losskit.cli.heatmaps import colour
+from losskit.cli.main import main
+from losskit.cli.scoring import Scorer, student_t, summarise
+from losskit.errors import ConfigError
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Five pairs of two sizes, so that batches are broken up."""
+    rng = np.random.default_rng(0)
+    for index, width in enumerate((16, 16, 16, 20, 16)):
+        target = rng.integers(0, 256, (16, width, 3), dtype=np.uint8)
+        pred = np.clip(target + rng.normal(0, 5 + 5 * index, target.shape), 0, 255)
+        for folder, array in (("pred", pred.astype(np.uint8)), ("target", target)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            Image.fromarray(array).save(tmp_path / folder / f"{index}.png")
+    return tmp_path / "pred", tmp_path / "target"
+
+
+def arrays(folders: tuple[Path, Path]) -> list[tuple[np.ndarray, np.ndarray]]:
+    return [
+        tuple(np.array(Image.open(f / f"{i}.png")) / 255 for f in folders)  # type: ignore[misc]
+        for i in range(5)
+    ]
+
+
+def run_json(capsys: pytest.CaptureFixture[str], *argv: object) -> dict:
+    assert main(["eval", *map(str, argv), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_values_are_those_of_numpy_and_skimage(folders, capsys) -> None:
+    result = run_json(capsys, *folders)
+    assert result["schema"] == 1
+    for row, (pred, target) in zip(result["images"], arrays(folders), strict=True):
+        assert row["L1Loss"] == pytest.approx(np.abs(pred - target).mean(), rel=1e-5)
+        psnr = skimage.metrics.peak_signal_noise_ratio(target, pred, data_range=1)
+        assert row["PSNRLoss"] == pytest.approx(-psnr, rel=1e-4)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 8])
+def test_batches_change_nothing(folders, capsys, batch) -> None:
+    losses = ["--loss", "CharbonnierLoss:eps=1e-6", "--loss", "L1Loss:reduction=sum"]
+    result = run_json(capsys, *folders, *losses, "--batch", batch)
+    sums = [np.abs(pred - target).sum() for pred, target in arrays(folders)]
+    assert [r["L1Loss:reduction=sum"] for r in result["images"]] == pytest.approx(sums, rel=1e-5)
+    roots = [np.sqrt((pred - target) ** 2 + 1e-6).mean() for pred, target in arrays(folders)]
+    values = [r["CharbonnierLoss:eps=1e-6"] for r in result["images"]]
+    assert values == pytest.approx(roots, rel=1e-5)
+
+
+def test_unreduced_form_that_is_no_mean_is_not_trusted() -> None:
+    scorer = Scorer({"type": "L1Loss"}, "cpu")
+    scorer.unreduced = Scorer({"type": "MSELoss"}, "cpu").unreduced  # another loss's values
+    pred, target = torch.rand(2, 3, 3, 4, 4)
+    expected = (pred - target).abs().flatten(1).mean(1).tolist()
+    for _ in range(2):
+        assert scorer(pred, target, ["a", "b", "c"]) == pytest.approx(expected)
+
+
+def test_neighbours_of_one_size_are_batched() -> None:
+    sizes = [8, 8, 8, 8, 9, 8]
+    items = [
+        (str(i), torch.full((1, 3, 8, w), i / 10.0), torch.zeros(1, 3, 8, w))
+        for i, w in enumerate(sizes)
+    ]
+    found = list(batches(items, 3))
+    assert [batch.names for batch in found] == [["0", "1", "2"], ["3"], ["4"], ["5"]]
+    assert torch.equal(found[0].pred[2], items[2][1][0])
+
+
+def test_range_reaches_the_loss(folders, capsys) -> None:
+    plain = run_json(capsys, *folders)["summary"]["L1Loss"]["mean"]
+    wide = run_json(capsys, *folders, "--range=-1,1")["summary"]["L1Loss"]["mean"]
+    assert wide == pytest.approx(2 * plain, rel=1e-5)
+
+
+def test_summary_is_students(folders, capsys) -> None:
+    values = [3.0, 4.0, 8.0, 1.0]
+    summary = summarise(values)
+    low, high = scipy.stats.t.interval(0.95, 3, loc=np.mean(values), scale=scipy.stats.sem(values))
+    assert summary["ci95"] == pytest.approx((high - low) / 2)
+    assert summarise([2.0]) == {"mean": 2.0, "std": None, "ci95": None, "n": 1}
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 9, 30, 999])
+def test_student_t_is_scipys(freedom) -> None:
+    assert student_t(freedom) == pytest.approx(scipy.stats.t.ppf(0.975, freedom), rel=1e-8)
+
+
+def test_csv_and_table(folders, tmp_path, capsys) -> None:
+    out = tmp_path / "t.csv"
+    assert main(["eval", *map(str, folders), "--loss", "MSELoss", "--csv", str(out)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["image", "MSELoss"]
+    assert lines[-2].split()[0] == "mean"
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    assert [row["image"] for row in rows] == ["0", "1", "2", "3", "4"]
+    assert float(rows[0]["MSELoss"]) < float(rows[4]["MSELoss"])
+    assert main(["eval", *map(str, folders), "--csv", str(tmp_path / "no" / "t.csv")]) == 1
+    assert "cannot write" in capsys.readouterr().err
+
+
+def test_two_files_make_one_row(folders, capsys) -> None:
+    result = run_json(capsys, folders[0] / "1.png", folders[1] / "1.png")
+    assert [row["image"] for row in result["images"]] == ["1.png"]
+    assert result["summary"]["L1Loss"]["ci95"] is None
+
+
+def test_maps(folders, tmp_path, capsys) -> None:
+    out = tmp_path / "maps"
+    argv = [
+        "eval",
+        *map(str, folders),
+        "--loss",
+        "L1Loss",
+        "--loss",
+        "PSNRLoss",
+        "--maps",
+        str(out),
+    ]
+    assert main(argv) == 0
+    assert "PSNRLoss gives no value per pixel" in capsys.readouterr().err
+    assert sorted(path.name for path in (out / "L1Loss").iterdir()) == [
+        f"{i}.png" for i in range(5)
+    ]
+    scale = {
+        row["image"]: row for row in csv.DictReader((out / "scales.csv").read_text().splitlines())
+    }["3"]
+    pred, target = arrays(folders)[3]
+    error = np.abs(pred - target).mean(-1)
+    assert float(scale["value_at_the_brightest"]) == pytest.approx(error.max(), rel=1e-5)
+    picture = np.array(Image.open(out / "L1Loss" / "3.png"))
+    brightest = np.unravel_index(error.argmax(), error.shape)
+    assert tuple(picture[brightest]) == (254, 232, 56)
+
+
+def test_colours_grow_lighter() -> None:
+    lightness = (
+        colour(torch.linspace(0, 1, 50)[None])
+        .mul(torch.tensor([0.2, 0.7, 0.1])[:, None, None])
+        .sum(0)
+    )
+    assert (lightness.diff() > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--loss", "L1Composition"], "no loss is called 'L1Composition'; did you mean"),
+        (["--loss", "L1CompositionLoss"], "does not compare two images"),
+        (["--loss", "L1Loss:reduction"], "write options as key=value"),
+        (["--loss", "L1Loss:reduction=none"], "leave out reduction"),
+        (["--device", "warp"], "--device warp"),
+        (["--batch", "0"], "--batch must be at least 1, not 0"),
+        (["--workers", "0"], "--workers must be at least 1"),
+    ],
+)
+def test_wrong_options_are_one_line(folders, capsys, argv, message) -> None:
+    assert main(["eval", *map(str, folders), *argv]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_wrong_images_are_one_line(folders, capsys) -> None:
+    assert main(["eval", str(folders[0] / "0.png"), str(folders[1] / "3.png")]) == 1
+    assert "the images' sizes differ, 16×16 and 20×16" in capsys.readouterr().err
+    (folders[0] / "2.png").write_bytes(b"damaged")
+    assert main(["eval", *map(str, folders)]) == 1
+    assert "2.png as an image" in capsys.readouterr().err
+    (folders[0] / "2.png").unlink()
+    assert main(["eval", *map(str, folders)]) == 1
+    assert "'2' has no partner" in capsys.readouterr().err
+
+
+def test_options_are_parsed() -> None:
+    assert parse_loss("A:b=1,c=x,d=true") == {"type": "A", "b": 1, "c": "x", "d": True}
+    assert parse_range("-1,1") == (-1.0, 1.0)
+    with pytest.raises(ConfigError, match="not 'b'"):
+        parse_loss("A:b")
+    for wrong in ("1", "1,0", "a,b"):
+        with pytest.raises(argparse.ArgumentTypeError, match=r"LOW,HIGH|comes first"):
+            parse_range(wrong)

@@ -1,0 +1,99 @@
+"""Reading, writing and pairing images, against Pillow itself."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from losskit.cli.images import as_picture, paired_files, read_image, write_image
+from losskit.errors import LosskitError
+
+
+def save(path: Path, array: np.ndarray, **options: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path, **options)
+    return path
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (12, 20, 3), dtype=np.uint8)
+
+
+def test_read_gives_rgb_planes(tmp_path: Path, pixels: np.ndarray) -> None:
+    image = read_image(save(tmp_path / "a.png", pixels))
+    assert image.shape == (1, 3, 12, 20)
+    assert image.is_contiguous()
+    np.testing.assert_array_equal(image[0, 2].numpy(), pixels[..., 2].astype(np.float32) / 255)
+
+
+def test_write_is_the_inverse_of_read(tmp_path: Path, pixels: np.ndarray) -> None:
+    image = read_image(save(tmp_path / "a.png", pixels))
+    write_image(image, tmp_path / "deep" / "b.png")
+    np.testing.assert_array_equal(np.array(Image.open(tmp_path / "deep" / "b.png")), pixels)
+    assert as_picture(torch.full((3, 2, 2), 2.0)).getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_grey_transparent_and_sixteen_bits(tmp_path: Path, pixels: np.ndarray) -> None:
+    grey = read_image(save(tmp_path / "grey.png", pixels[..., 0]))
+    assert torch.equal(grey[0, 0], grey[0, 1])
+    rgba = np.dstack([pixels, np.zeros((12, 20), np.uint8)])
+    assert torch.equal(
+        read_image(save(tmp_path / "rgba.png", rgba)),
+        read_image(save(tmp_path / "rgb.png", pixels)),
+    )
+    deep = np.array([[0, 1, 300, 65535]], np.uint16)
+    values = read_image(save(tmp_path / "deep.png", deep))[0, 1, 0]
+    np.testing.assert_allclose(values.numpy(), deep[0] / 65535, rtol=1e-6)
+
+
+def test_exif_turns_the_picture(tmp_path: Path, pixels: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright
+    path = save(tmp_path / "upright.png", pixels, exif=exif)
+    assert read_image(path).shape == (1, 3, 20, 12)
+
+
+def test_sizes(tmp_path: Path, pixels: np.ndarray) -> None:
+    path = save(tmp_path / "a.png", pixels)
+    assert read_image(path, size=6).shape == (1, 3, 6, 10)
+    assert read_image(path, size=(8, 8)).shape == (1, 3, 8, 8)
+
+
+def test_unreadable(tmp_path: Path) -> None:
+    with pytest.raises(LosskitError, match="there is no file"):
+        read_image(tmp_path / "none.png")
+    (tmp_path / "bad.png").write_bytes(b"not a picture")
+    with pytest.raises(LosskitError, match=r"cannot read .*bad\.png as an image"):
+        read_image(tmp_path / "bad.png")
+    with pytest.raises(LosskitError, match="cannot write"):
+        write_image(torch.zeros(3, 2, 2), tmp_path / "a.nonsense")
+
+
+def test_pairs_ignore_suffixes_and_case(tmp_path: Path, pixels: np.ndarray) -> None:
+    save(tmp_path / "p" / "sub" / "a.png", pixels)
+    save(tmp_path / "p" / "b.PNG", pixels)
+    save(tmp_path / "t" / "sub" / "a.jpg", pixels)
+    save(tmp_path / "t" / "b.png", pixels)
+    (tmp_path / "t" / "notes.txt").write_text("no image")
+    names = [name for name, _, _ in paired_files(tmp_path / "p", tmp_path / "t")]
+    assert names == ["b", "sub/a"]
+
+
+def test_pairs_that_do_not_fit(tmp_path: Path, pixels: np.ndarray) -> None:
+    one = save(tmp_path / "p" / "a.png", pixels)
+    (tmp_path / "t").mkdir()
+    with pytest.raises(LosskitError, match="there is no image in"):
+        paired_files(tmp_path / "p", tmp_path / "t")
+    with pytest.raises(LosskitError, match="two files or two folders"):
+        paired_files(one, tmp_path / "t")
+    with pytest.raises(LosskitError, match="there is no file or folder"):
+        paired_files(one, tmp_path / "nowhere")
+    save(tmp_path / "t" / "b.png", pixels)
+    with pytest.raises(LosskitError, match=r"'a' has no partner in .*t \(and 1 more\)"):
+        paired_files(tmp_path / "p", tmp_path / "t")
+    save(tmp_path / "p" / "a.jpg", pixels)
+    with pytest.raises(LosskitError, match="differ only in their suffix"):
+        paired_files(tmp_path / "p", tmp_path / "t")
