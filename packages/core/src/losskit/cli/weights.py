@@ -1,0 +1,132 @@
+"""``losskit weights list | pull | verify | path``: for machines with and without internet."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from losskit.cli.listing import add_json, print_json, print_table
+from losskit.spec import WeightsSpec
+from losskit.weights import (
+    cache_dir,
+    find_weights,
+    known_weights,
+    pull_weights,
+    verify_weights,
+    weights_path,
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``losskit weights``."""
+    actions = parser.add_subparsers(metavar="ACTION")
+    listing = actions.add_parser("list", help="the files that installed plugins can use")
+    listing.set_defaults(run=_list)
+    pull = actions.add_parser("pull", help="fetch files into the cache and verify them")
+    pull.add_argument("name", nargs="*", help="names from `losskit weights list`")
+    pull.add_argument("--all", action="store_true", help="every file that is missing")
+    pull.set_defaults(run=_pull)
+    verify = actions.add_parser("verify", help="compare files in the cache with their checksums")
+    verify.add_argument("name", nargs="*", help="names (default: all that are there)")
+    verify.set_defaults(run=_verify)
+    path = actions.add_parser("path", help="where a file belongs")
+    path.add_argument("name", nargs="?", help="a name (default: the cache folder itself)")
+    path.set_defaults(run=_path)
+    for action in (listing, pull, verify, path):
+        add_json(action)
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    specs = known_weights()
+    if arguments.json:
+        print_json(cache=str(cache_dir()), weights=[_as_dict(spec) for spec in specs])
+    elif specs:
+        print_table(
+            ("WEIGHTS", "PLUGIN", "SIZE", "LICENCE", "HERE", "SUMMARY"),
+            [
+                (
+                    spec.name,
+                    spec.namespace,
+                    _size(spec.size),
+                    spec.license,
+                    "yes" if weights_path(spec).is_file() else "no",
+                    spec.summary,
+                )
+                for spec in specs
+            ],
+        )
+    else:
+        print("no installed plugin names weights files")
+    return 0
+
+
+def _pull(arguments: argparse.Namespace) -> int:
+    if arguments.all == bool(arguments.name):
+        print("losskit weights pull: give names, or --all", file=sys.stderr)
+        return 2
+    specs = known_weights() if arguments.all else [find_weights(n) for n in arguments.name]
+    for spec in specs:
+        path = pull_weights(spec, None if arguments.json else _Progress(spec))
+        if not arguments.json:
+            print(path)
+    if arguments.json:
+        print_json(weights=[_as_dict(spec, "ok") for spec in specs])
+    return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    if arguments.name:
+        specs = [find_weights(name) for name in arguments.name]
+    else:
+        specs = [spec for spec in known_weights() if weights_path(spec).is_file()]
+    found = [(spec, verify_weights(spec)) for spec in specs]
+    if arguments.json:
+        print_json(weights=[_as_dict(spec, status) for spec, status in found])
+    else:
+        for spec, status in found:
+            print(f"{status:<8} {spec.name}  {weights_path(spec)}")
+        if not found:
+            print(f"no known weights file is in {cache_dir()}")
+    return 0 if all(status == "ok" for _, status in found) else 1
+
+
+def _path(arguments: argparse.Namespace) -> int:
+    path = weights_path(find_weights(arguments.name)) if arguments.name else cache_dir()
+    if arguments.json:
+        print_json(path=str(path), exists=path.exists())
+    else:
+        print(path)
+    return 0
+
+
+def _as_dict(spec: WeightsSpec, status: str | None = None) -> dict[str, Any]:
+    path = weights_path(spec)
+    return {
+        "name": spec.name,
+        "plugin": spec.namespace,
+        "summary": spec.summary,
+        "url": spec.url,
+        "sha256": spec.sha256,
+        "license": spec.license,
+        "size": spec.size,
+        "path": str(path),
+        "status": status or ("present" if path.is_file() else "missing"),
+    }
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
+
+
+class _Progress:
+    """A line on stderr that counts up; silent where nobody watches."""
+
+    def __init__(self, spec: WeightsSpec) -> None:
+        self.name = spec.name
+        self.shown = sys.stderr.isatty()
+
+    def __call__(self, done: int, size: int) -> None:
+        if self.shown:
+            end = "\n" if done >= size else ""
+            print(f"\r{self.name}  {_size(done)} of {_size(size)}", end=end, file=sys.stderr)

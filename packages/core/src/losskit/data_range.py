@@ -1,0 +1,93 @@
+"""The range of values an image loss expects, and a warning, once, when a tensor is far outside."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from losskit.errors import RangeWarning
+
+DataRange: TypeAlias = float | tuple[float, float]
+
+
+def parse_data_range(data_range: DataRange) -> tuple[float, float]:
+    """``1.0`` → ``(0, 1)``, ``255`` → ``(0, 255)``, ``(-1, 1)`` as it is.
+
+    Raises:
+        ValueError: the width is not positive and finite.
+        TypeError: it is neither a number nor a pair of numbers.
+    """
+    pair = (0.0, data_range) if isinstance(data_range, int | float) else data_range
+    try:
+        low, high = (float(value) for value in pair)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"data_range must be a number or a pair (low, high), not {data_range!r}"
+        ) from error
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(f"data_range must have low < high, not {data_range!r}")
+    return low, high
+
+
+class RangeCheck:
+    """Looks at the images that a loss is given and warns, once, when the range cannot be right.
+
+    On the CPU it looks until it has warned; on an accelerator, where looking waits for the device,
+    at the first image of each argument only. Under ``torch.compile`` it does not look.
+
+    Args:
+        data_range: what the loss was told.
+        owner: the loss's name.
+        argument: the loss's argument that sets the range, for the message.
+
+    Example:
+        >>> import torch, warnings
+        >>> check = RangeCheck((0.0, 1.0), "LPIPS")
+        >>> with warnings.catch_warnings(record=True) as caught:
+        ...     warnings.simplefilter("always")
+        ...     check(pred=torch.full((1, 3, 8, 8), 200.0))
+        >>> print(caught[0].message)
+        LPIPS: pred holds values from 200 to 200, but data_range says 0 to 1; scale the images or set data_range
+    """
+
+    def __init__(
+        self, data_range: tuple[float, float], owner: str, argument: str = "data_range"
+    ) -> None:
+        self.low, self.high = data_range
+        self.owner = owner
+        self.argument = argument
+        self._done: set[str] = set()
+
+    def __call__(self, **images: Tensor) -> None:
+        """Check images by the names of the loss's arguments."""
+        if torch.compiler.is_compiling():
+            return
+        for name, image in images.items():
+            if name not in self._done and image.numel() and not image.is_meta:
+                self._look(name, image.detach())
+
+    def _look(self, name: str, image: Tensor) -> None:
+        if image.device.type != "cpu":
+            self._done.add(name)
+        try:
+            least, most = (value.item() for value in torch.aminmax(image))
+        except (RuntimeError, NotImplementedError):  # inside vmap there are no values to look at
+            return
+        width = self.high - self.low
+        outside = least < self.low - width / 2 or most > self.high + width / 2
+        # [0, 1] images where [-1, 1] is meant: the classic mistake, and never out of range.
+        one_sided = self.low < 0 <= least and self.high <= 1 and most > least
+        if not (outside or one_sided):
+            return
+        self._done.add(name)
+        warnings.warn(
+            f"{self.owner}: {name} holds values from {least:.4g} to {most:.4g}, but "
+            f"{self.argument} says {self.low:g} to {self.high:g}; scale the images or set "
+            f"{self.argument}",
+            RangeWarning,
+            stacklevel=4,
+        )
