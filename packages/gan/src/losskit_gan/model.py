@@ -1,0 +1,351 @@
+"""A generator and a discriminator that train under any losses a config names."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from losskit.errors import ConfigError, MissingOutputError, nearest
+from losskit.objective import ObjectiveOutput
+from losskit_gan.objective import GANObjective, TermConfigs
+
+
+class Engine(Protocol):
+    """What a training framework does around a step; [`PlainEngine`][losskit_gan.model.PlainEngine] is torch alone."""
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The mixed-precision context of forward passes and losses."""
+
+    def raw(self, module: nn.Module) -> nn.Module:
+        """The network itself, out of its distributed wrapper."""
+
+    def backward(self, loss: Tensor, module: nn.Module, *, last: bool) -> None:
+        """Accumulate gradients; ``last`` is the final part of a batch, after which ranks meet."""
+
+    def step(self, name: str, module: nn.Module, optimizer: Any) -> None:
+        """Clip, if wanted, and update ``module``, which is the ``name`` of the model."""
+
+
+class PlainEngine:
+    """Plain torch on one device: no mixed precision, no clipping."""
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """No mixed precision."""
+        return contextlib.nullcontext()
+
+    def raw(self, module: nn.Module) -> nn.Module:
+        """The module inside a ``DistributedDataParallel``."""
+        if isinstance(module, nn.parallel.DistributedDataParallel):
+            inner: nn.Module = module.module
+            return inner
+        return module
+
+    def backward(self, loss: Tensor, module: nn.Module, *, last: bool) -> None:
+        """``loss.backward()``."""
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def step(self, name: str, module: nn.Module, optimizer: Any) -> None:
+        """``optimizer.step()``."""
+        optimizer.step()
+
+
+class GANWithCustomizedLoss(nn.Module):
+    """The model of the MMagic guide, made real: any loss plugs in by config alone.
+
+    Both players' losses read one outputs dict: ``iteration`` (updates of this player so far),
+    ``batch_size``, ``gen``, ``disc`` (the networks, out of any distributed wrapper),
+    ``disc_pred_fake``, ``disc_pred_real``, ``fake_imgs``, ``real_imgs``, and everything in the batch
+    (``lq``, ``mask``, ...). ``pred`` and ``target`` are the generator's own output and the real
+    images, so that image losses need no ``data_info``. ``latents`` is there for generators whose
+    call takes ``return_latents``, ``last_layer`` for those that have such a parameter.
+    In a generator step ``disc_pred_fake_g`` is another name of ``disc_pred_fake``;
+    ``disc_pred_real`` is computed only if a term reads it.
+
+    Args:
+        generator: called with the batch entries that ``inputs`` names.
+        discriminator: called with images, returns logits; ``None``: train the generator alone.
+        gan_loss: see [`GANObjective`][losskit_gan.GANObjective]; so are the next two.
+        disc_auxiliary_loss: further losses of the discriminator.
+        gen_auxiliary_loss: further losses of the generator.
+        inputs: what the generator is called with. ``noise`` is drawn anew for each player unless the
+            batch has it.
+        latent_dim: length of the noise vectors; by default the generator's own ``latent_dim``.
+        generator_steps: generator updates in a step, each with new noise.
+        discriminator_steps: discriminator updates per generator turn: the generator is updated in
+            every so-manieth step.
+        compose: judge ``fake * mask + real * (1 - mask)``, as inpainting does, instead of the output.
+        accumulate: parts a batch is cut into, whose gradients add up to the whole batch's mean.
+        on_nonfinite: what a NaN or infinite term does; see [`Objective`][losskit.Objective].
+
+    Raises:
+        ConfigError: a loss config is wrong, or noise is wanted and its length unknown.
+        ValueError: a count is below 1.
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module | None,
+        gan_loss: TermConfigs | None,
+        disc_auxiliary_loss: TermConfigs | None = None,
+        gen_auxiliary_loss: TermConfigs | None = None,
+        *,
+        inputs: Sequence[str] = ("noise",),
+        latent_dim: int | None = None,
+        generator_steps: int = 1,
+        discriminator_steps: int = 1,
+        compose: bool = False,
+        accumulate: int = 1,
+        on_nonfinite: str = "raise",
+    ) -> None:
+        super().__init__()
+        for name, value in (
+            ("generator_steps", generator_steps),
+            ("discriminator_steps", discriminator_steps),
+            ("accumulate", accumulate),
+        ):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
+        self.generator = generator
+        self.discriminator = discriminator
+        self.objective = GANObjective(
+            gan_loss, disc_auxiliary_loss, gen_auxiliary_loss, on_nonfinite=on_nonfinite
+        )
+        if discriminator is None and self.objective.disc_objective is not None:
+            raise ConfigError(
+                "gan_loss and disc_auxiliary_loss need a discriminator; there is none"
+            )
+        if discriminator is not None and self.objective.disc_objective is None:
+            raise ConfigError("a discriminator without gan_loss would never learn: leave it out")
+        self.inputs = tuple(inputs)
+        self.latent_dim = latent_dim or getattr(generator, "latent_dim", None)
+        if "noise" in self.inputs and not isinstance(self.latent_dim, int):
+            raise ConfigError(
+                f"{type(generator).__name__} has no latent_dim: give the model latent_dim=..., "
+                "or name other inputs"
+            )
+        self.generator_steps = generator_steps
+        self.discriminator_steps = discriminator_steps
+        self.compose = compose
+        self.accumulate = accumulate
+        self.iteration = 0
+        self._takes_latents = "return_latents" in inspect.signature(generator.forward).parameters
+
+    def train_step(
+        self,
+        data: Mapping[str, Any] | Tensor,
+        optimizers: Mapping[str, Any],
+        *,
+        engine: Engine | None = None,
+    ) -> dict[str, Tensor]:
+        """One step: the discriminator's update, and the generator's where it is its turn.
+
+        Args:
+            data: a batch of tensors by name, with the real images as ``real_imgs`` or ``target``;
+                or just the real images.
+            optimizers: ``{"generator": ..., "discriminator": ...}``.
+            engine: what surrounds the step; plain torch by default.
+
+        Returns:
+            Every logged value, detached, and ``total_disc`` and ``total_gen``.
+
+        Raises:
+            MissingOutputError: the batch lacks the real images or an input of the generator.
+            ValueError: the batch cannot be cut into ``accumulate`` equal parts.
+        """
+        engine = engine or PlainEngine()
+        batch = self._batch(data)
+        logs: dict[str, Tensor] = {}
+        if self.discriminator is not None:
+            with _frozen(self.generator):
+                self._update("discriminator", batch, optimizers, engine, self.iteration, logs)
+        if (self.iteration + 1) % self.discriminator_steps == 0:
+            turn = self.iteration // self.discriminator_steps * self.generator_steps
+            if self.objective.gen_objective is not None:
+                with _frozen(self.discriminator):
+                    for again in range(self.generator_steps):
+                        self._update("generator", batch, optimizers, engine, turn + again, logs)
+        self.iteration += 1
+        return logs
+
+    def _update(  # noqa: PLR0917
+        self,
+        player: str,
+        batch: Mapping[str, Any],
+        optimizers: Mapping[str, Any],
+        engine: Engine,
+        iteration: int,
+        logs: dict[str, Tensor],
+    ) -> None:
+        if player not in optimizers:
+            raise MissingOutputError(f"optimizers lacks {player!r}{nearest(player, optimizers)}")
+        module, optimizer = getattr(self, player), optimizers[player]
+        outputs_of = (
+            self.discriminator_outputs if player == "discriminator" else self.generator_outputs
+        )
+        optimizer.zero_grad(set_to_none=True)
+        parts = list(self._parts(batch))
+        sums: dict[str, Tensor] = {}
+        for index, part in enumerate(parts):
+            with engine.autocast():
+                outputs = outputs_of(part, engine=engine, iteration=iteration)
+                result: ObjectiveOutput = self.objective(outputs, player=player)
+            loss = result.total if len(parts) == 1 else result.total / len(parts)
+            engine.backward(loss, module, last=index == len(parts) - 1)
+            total = "total_disc" if player == "discriminator" else "total_gen"
+            for name, value in {**result.logs, total: result.total.detach()}.items():
+                mean = value if len(parts) == 1 else value / len(parts)
+                sums[name] = sums[name] + mean if name in sums else mean
+        engine.step(player, module, optimizer)
+        logs.update(sums)
+
+    def discriminator_outputs(
+        self,
+        data: Mapping[str, Any] | Tensor,
+        *,
+        engine: Engine | None = None,
+        iteration: int | None = None,
+    ) -> dict[str, Any]:
+        """What the discriminator's losses read; the fakes carry no gradient to the generator."""
+        engine, outputs = self._outputs(data, engine, iteration)
+        with torch.no_grad():
+            outputs.update(self.generate(outputs, module=engine.raw(self.generator)))
+        assert self.discriminator is not None
+        outputs["disc_pred_fake"] = self.discriminator(outputs["fake_imgs"])
+        outputs["disc_pred_real"] = self.discriminator(outputs["real_imgs"])
+        return outputs
+
+    def generator_outputs(
+        self,
+        data: Mapping[str, Any] | Tensor,
+        *,
+        engine: Engine | None = None,
+        iteration: int | None = None,
+    ) -> dict[str, Any]:
+        """What the generator's losses read."""
+        engine, outputs = self._outputs(data, engine, iteration)
+        outputs.update(self.generate(outputs, module=self.generator))
+        last_layer = getattr(outputs["gen"], "last_layer", None)
+        if last_layer is not None:
+            outputs["last_layer"] = last_layer
+        disc = outputs["disc"]
+        if disc is not None:
+            # Out of its wrapper: ranks do not meet over a network that is not being updated.
+            outputs["disc_pred_fake"] = outputs["disc_pred_fake_g"] = disc(outputs["fake_imgs"])
+            if self.objective.needs("generator", "disc_pred_real"):
+                outputs["disc_pred_real"] = disc(outputs["real_imgs"])
+        return outputs
+
+    def generate(
+        self, batch: Mapping[str, Any], *, module: nn.Module | None = None
+    ) -> dict[str, Tensor]:
+        """Run the generator on a batch: ``pred``, ``fake_imgs``, and ``latents`` where it has them.
+
+        Raises:
+            MissingOutputError: the batch lacks one of ``inputs``.
+        """
+        made: dict[str, Tensor] = {}
+        arguments = []
+        for name in self.inputs:
+            if name in batch:
+                arguments.append(batch[name])
+            elif name == "noise":
+                reference = batch["real_imgs"]
+                made["noise"] = torch.randn(
+                    len(reference),
+                    int(self.latent_dim or 0),
+                    device=reference.device,
+                    dtype=reference.dtype,
+                )
+                arguments.append(made["noise"])
+            else:
+                raise MissingOutputError(
+                    f"the generator takes {name!r}, which is not in the batch"
+                    f"{nearest(name, batch)}; it has {', '.join(batch)}"
+                )
+        module = self.generator if module is None else module
+        if self._takes_latents:
+            output = module(*arguments, return_latents=True)
+        else:
+            output = module(*arguments)
+        if isinstance(output, Mapping):  # MMagic's generators return fake_img and latent
+            made["latents"], output = output["latent"], output["fake_img"]
+        elif isinstance(output, tuple):
+            output, made["latents"] = output
+        made["pred"] = made["fake_imgs"] = output
+        if self.compose:
+            mask = batch["mask"]
+            made["fake_imgs"] = output * mask + batch["real_imgs"] * (1 - mask)
+        return made
+
+    def _outputs(
+        self, data: Mapping[str, Any] | Tensor, engine: Engine | None, iteration: int | None
+    ) -> tuple[Engine, dict[str, Any]]:
+        engine = engine or PlainEngine()
+        batch = self._batch(data)
+        disc = None if self.discriminator is None else engine.raw(self.discriminator)
+        return engine, {
+            "iteration": self.iteration if iteration is None else iteration,
+            "batch_size": len(batch["real_imgs"]),
+            "gen": engine.raw(self.generator),
+            "disc": disc,
+            **batch,
+        }
+
+    def _batch(self, data: Mapping[str, Any] | Tensor) -> dict[str, Any]:
+        batch: dict[str, Any] = (
+            {"real_imgs": data} if isinstance(data, Tensor) else dict(data.items())
+        )
+        for one, other in (("real_imgs", "target"), ("target", "real_imgs")):
+            if one not in batch and other in batch:
+                batch[one] = batch[other]
+        if "real_imgs" not in batch:
+            raise MissingOutputError(
+                f"a batch needs 'real_imgs' or 'target'; it has {', '.join(batch) or 'nothing'}"
+            )
+        return batch
+
+    def _parts(self, batch: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        size = len(batch["real_imgs"])
+        if self.accumulate == 1:
+            yield batch
+            return
+        if size % self.accumulate:
+            raise ValueError(
+                f"a batch of {size} cannot be cut into accumulate={self.accumulate} equal parts"
+            )
+        step = size // self.accumulate
+        for begin in range(0, size, step):
+            yield {
+                key: value[begin : begin + step]
+                if isinstance(value, Tensor) and value.ndim and len(value) == size
+                else value
+                for key, value in batch.items()
+            }
+
+    def get_extra_state(self) -> dict[str, int]:
+        """The number of steps, which drives the losses' schedules."""
+        return {"iteration": self.iteration}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        """Restore what ``get_extra_state`` gave."""
+        self.iteration = int(state["iteration"])
+
+
+@contextlib.contextmanager
+def _frozen(module: nn.Module | None) -> Iterator[None]:
+    """Take no gradient for a network's parameters: the other player is being updated."""
+    changed = [] if module is None else [p for p in module.parameters() if p.requires_grad]
+    for parameter in changed:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in changed:
+            parameter.requires_grad_(True)

@@ -1,0 +1,237 @@
+"""Both players' objectives from the configs of the MMagic guide: GAN loss plus auxiliary terms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+from torch import Tensor, nn
+
+from losskit.errors import ConfigError
+from losskit.loss import Loss, default_loss_name, input_parameters
+from losskit.objective import Objective, ObjectiveOutput
+from losskit.registry import build
+from losskit.spec import one_line
+from losskit.term import Term
+
+TermConfig: TypeAlias = Term | Mapping[str, Any]
+TermConfigs: TypeAlias = TermConfig | Iterable[TermConfig]
+
+
+class GANObjective(nn.Module):
+    """The losses of a generator and of its discriminator, each a sum of terms.
+
+    Every argument takes one config, one [`Term`][losskit.Term], a list of them, or nothing.
+
+    What ``gan_loss`` may be is read off the loss's call:
+
+    * ``loss(input, target_is_real, is_disc)`` (``GANLoss``, and any class of that form): gives
+      ``loss_disc_fake`` and ``loss_disc_real``, and ``loss_gen`` for the generator.
+    * a loss with methods ``discriminator(real_logits, fake_logits)`` and
+      ``generator(real_logits, fake_logits)`` (relativistic losses): gives ``loss_disc`` and
+      ``loss_gen``.
+    * ``loss(net, fake, real, model)`` (``AdvLoss``): the same two.
+
+    Its ``loss_weight`` counts for the generator only, as in MMagic; with a ``loss_name`` of its own
+    the logs are ``<loss_name>_disc_fake`` and so on, so that several GAN losses stay apart. Values
+    of one name add up. ``data_info`` may route further inputs, such as a ``mask``.
+
+    Args:
+        gan_loss: the adversarial loss(es); ``None``: auxiliary terms only.
+        disc_auxiliary_loss: further terms of the discriminator (R1, a shift penalty).
+        gen_auxiliary_loss: further terms of the generator (L1, perceptual, path length).
+        on_nonfinite: what a NaN or infinite term does; see [`Objective`][losskit.Objective].
+
+    Raises:
+        ConfigError: a config is wrong (the message says which), or there is no term at all.
+
+    Example:
+        >>> import torch
+        >>> objective = GANObjective(
+        ...     gan_loss=dict(type="GANLoss", gan_type="hinge", loss_weight=0.1),
+        ...     disc_auxiliary_loss=dict(
+        ...         type="DiscShiftLoss", loss_weight=0.0005, data_info=dict(pred="disc_pred_real")
+        ...     ),
+        ... )
+        >>> outputs = dict(disc_pred_fake=torch.zeros(2, 1), disc_pred_real=torch.zeros(2, 1))
+        >>> objective.discriminator(outputs).total
+        tensor(2.)
+    """
+
+    def __init__(
+        self,
+        gan_loss: TermConfigs | None,
+        disc_auxiliary_loss: TermConfigs | None = None,
+        gen_auxiliary_loss: TermConfigs | None = None,
+        *,
+        on_nonfinite: str = "raise",
+    ) -> None:
+        super().__init__()
+        disc_terms: list[Term] = []
+        gen_terms: list[Term] = []
+        for where, config in _listed(gan_loss, "gan_loss"):
+            disc, gen = _players(_built(config, where), where)
+            disc_terms += disc
+            gen_terms += gen
+        disc_terms += [_built(c, w) for w, c in _listed(disc_auxiliary_loss, "disc_auxiliary_loss")]
+        gen_terms += [_built(c, w) for w, c in _listed(gen_auxiliary_loss, "gen_auxiliary_loss")]
+        if not disc_terms and not gen_terms:
+            raise ConfigError("a GAN objective needs at least one term; all three lists are empty")
+        self.disc_objective = _objective(disc_terms, on_nonfinite, "the discriminator")
+        self.gen_objective = _objective(gen_terms, on_nonfinite, "the generator")
+
+    def discriminator(
+        self, outputs: Mapping[str, Any] | None = None, **more: Any
+    ) -> ObjectiveOutput:
+        """The discriminator's total and logs; see [`Objective.forward`][losskit.Objective].
+
+        Raises:
+            ConfigError: the discriminator has no term.
+        """
+        if self.disc_objective is None:
+            raise ConfigError("this objective has no term for the discriminator: give a gan_loss")
+        result: ObjectiveOutput = self.disc_objective(outputs, **more)
+        return result
+
+    def generator(self, outputs: Mapping[str, Any] | None = None, **more: Any) -> ObjectiveOutput:
+        """The generator's total and logs.
+
+        Raises:
+            ConfigError: the generator has no term.
+        """
+        if self.gen_objective is None:
+            raise ConfigError("this objective has no term for the generator: give a gan_loss")
+        result: ObjectiveOutput = self.gen_objective(outputs, **more)
+        return result
+
+    def forward(self, outputs: Mapping[str, Any], *, player: str) -> ObjectiveOutput:
+        """The objective of ``player``, ``"discriminator"`` or ``"generator"``."""
+        if player not in ("discriminator", "generator"):
+            raise ValueError(f"player must be 'discriminator' or 'generator', not {player!r}")
+        return self.discriminator(outputs) if player == "discriminator" else self.generator(outputs)
+
+    def needs(self, player: str, key: str) -> bool:
+        """Whether a term of ``player`` reads ``outputs[key]``: what nobody reads need not be made.
+
+        A loss that routes for itself is asked for its ``data_info``.
+        """
+        objective = self.disc_objective if player == "discriminator" else self.gen_objective
+        terms: list[Term] = [] if objective is None else list(objective.terms)  # type: ignore[arg-type]
+        return any(key in _keys_read(term) for term in terms)
+
+
+def _objective(terms: list[Term], on_nonfinite: str, player: str) -> Objective | None:
+    if not terms:
+        return None
+    try:
+        return Objective(terms, on_nonfinite=on_nonfinite)
+    except ConfigError as error:
+        raise ConfigError(f"{player}: {one_line(error)}") from error
+
+
+def _listed(configs: TermConfigs | None, name: str) -> list[tuple[str, TermConfig]]:
+    if configs is None:
+        return []
+    if isinstance(configs, Mapping | Term):
+        return [(name, configs)]
+    if isinstance(configs, str) or not isinstance(configs, Iterable):
+        raise ConfigError(f"{name} must be a term's config or a list of them, not {configs!r:.80}")
+    return [(f"{name}[{index}]", config) for index, config in enumerate(configs)]
+
+
+def _built(config: TermConfig, where: str) -> Term:
+    try:
+        return build(config)
+    except (ConfigError, KeyError) as error:
+        raise ConfigError(f"{where}: {one_line(error)}") from error
+
+
+def _players(term: Term, where: str) -> tuple[list[Term], list[Term]]:
+    """The terms one GAN loss gives each player; all share the loss and hence its state."""
+    loss = term.loss
+    extra = dict(term.data_info or {})
+    named = term.name if term.name != default_loss_name(loss) else "loss"
+    if callable(getattr(loss, "discriminator", None)) and callable(
+        getattr(loss, "generator", None)
+    ):
+        logits = {"real_logits": "disc_pred_real", "fake_logits": "disc_pred_fake"}
+        return (
+            [_role(term, _Player(loss, "discriminator"), f"{named}_disc", {**logits, **extra})],
+            [_role(term, _Player(loss, "generator"), f"{named}_gen", {**logits, **extra})],
+        )
+    arguments = input_parameters(loss)
+    if {"net", "fake", "real", "model"} <= set(arguments):
+        images = {"net": "disc", "fake": "fake_imgs", "real": "real_imgs", **extra}
+        return (
+            [_role(term, _OverNetwork(loss, "discriminator"), f"{named}_disc", images)],
+            [_role(term, _OverNetwork(loss, "generator"), f"{named}_gen", images)],
+        )
+    if "target_is_real" not in arguments or "input" in extra or term.self_routed:
+        raise ConfigError(
+            f"{where}: {term.type_name} is no gan_loss (its call takes {', '.join(arguments)}); "
+            "give it as disc_auxiliary_loss or gen_auxiliary_loss with data_info"
+        )
+    if getattr(loss, "gan_type", None) == "smgan":  # its labels are made from the mask
+        extra = {"mask": "mask", **extra}
+    sides = {
+        f"{named}_disc_fake": ("disc_pred_fake", False, True),
+        f"{named}_disc_real": ("disc_pred_real", True, True),
+        f"{named}_gen": ("disc_pred_fake", True, False),
+    }
+    fake, real, generator = (
+        _role(
+            term,
+            loss,
+            name,
+            {"input": pred, "target_is_real": is_real, "is_disc": is_disc, **extra},
+        )
+        for name, (pred, is_real, is_disc) in sides.items()
+    )
+    return [fake, real], [generator]
+
+
+def _role(term: Term, loss: nn.Module, name: str, data_info: Mapping[str, Any]) -> Term:
+    return Term(
+        loss,
+        # The weight is the generator's: only its gradients meet those of other losses.
+        loss_weight=term.loss_weight if name.endswith("_gen") else 1.0,
+        data_info=data_info,
+        loss_name=name,
+        schedule=term.schedule,
+        monitor=term.monitor or None,
+        type_name=term.type_name,
+    )
+
+
+class _Player(Loss):
+    """One player's side of a loss that has a method for each, as a module of its own."""
+
+    def __init__(self, loss: nn.Module, player: str) -> None:
+        super().__init__()
+        self.loss = loss
+        self.player = player
+
+    def forward(self, real_logits: Any, fake_logits: Any) -> Tensor:
+        value: Tensor = getattr(self.loss, self.player)(real_logits, fake_logits)
+        return value
+
+
+class _OverNetwork(Loss):
+    """One player's side of a loss that is told by ``model`` whose it is."""
+
+    def __init__(self, loss: nn.Module, player: str) -> None:
+        super().__init__()
+        self.loss = loss
+        self.player = player
+
+    def forward(self, net: nn.Module, fake: Tensor, real: Tensor) -> Tensor:
+        value: Tensor = self.loss(net, fake, real, model=self.player)
+        return value
+
+
+def _keys_read(term: Term) -> set[Any]:
+    if term.self_routed:
+        return set((getattr(term.loss, "data_info", None) or {}).values())
+    routes = {key for _, key in term._routes if isinstance(key, str)}
+    weight = term.loss_weight
+    return routes if isinstance(weight, int | float) else {*routes, weight.wrt}
