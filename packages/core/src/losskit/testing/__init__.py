@@ -1,0 +1,49 @@
+"""The conformance kit: what a plugin and its losses must do, as checks anybody can run.
+
+In a plugin's tests::
+
+    from losskit.testing import Check, parametrize_with_checks
+
+    @parametrize_with_checks("demo_loss")
+    def test_conformance(check: Check) -> None:
+        check()
+
+or from the shell: ``losskit check demo_loss``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_EXPORTS = {
+    "Check": "losskit.testing.checks",
+    "CheckFailed": "losskit.testing.case",
+    "CheckResult": "losskit.testing.runner",
+    "NotApplicable": "losskit.testing.case",
+    "PluginSandbox": "losskit.testing.sandbox",
+    "all_checks": "losskit.testing.checks",
+    "check_loss": "losskit.testing.runner",
+    "check_plugin": "losskit.testing.runner",
+    "losskit_plugins": "losskit.testing.sandbox",
+    "parametrize_with_checks": "losskit.testing.parametrize",
+    "run_checks": "losskit.testing.runner",
+}
+__all__ = sorted(_EXPORTS)  # noqa: PLE0605
+
+if TYPE_CHECKING:
+    from losskit.testing.case import CheckFailed, NotApplicable
+    from losskit.testing.checks import Check, all_checks
+    from losskit.testing.parametrize import parametrize_with_checks
+    from losskit.testing.runner import CheckResult, check_loss, check_plugin, run_checks
+    from losskit.testing.sandbox import PluginSandbox, losskit_plugins
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(_EXPORTS[name]), name)
+    raise AttributeError(f"module 'losskit.testing' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
