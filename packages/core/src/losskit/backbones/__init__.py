@@ -54,17 +54,23 @@ weights are the same for everyone who asks for them, in this process and others.
 what the network needs done to the image first. It must be deterministic and hashable (a frozen
 dataclass, a function); losses with equal transforms share passes. It runs inside the pass: hand the
 *original* tensor to ``features``, since a resized one is a new tensor at every call.
+
+A plugin that supplies networks for any perceptual loss to look through names a family with a
+``BackboneSpec``; its target is a function ``(name, weights) -> BackboneRecipe``.
 """
 
 from losskit.backbones.cache import clear_features, set_cache_size, shared_features
 from losskit.backbones.handle import Backbone, shared_backbone
 from losskit.backbones.network import EmbeddingNetwork, FeatureNetwork, InputNorm
+from losskit.backbones.recipe import BackboneRecipe, backbone_recipe
 
 __all__ = [
     "Backbone",
+    "BackboneRecipe",
     "EmbeddingNetwork",
     "FeatureNetwork",
     "InputNorm",
+    "backbone_recipe",
     "clear_features",
     "set_cache_size",
     "shared_backbone",

@@ -37,7 +37,8 @@ class Backbone:
     ) -> None:
         self.build, self.args, self.layers, self.mode = build, args, layers, mode
         self.trunk = trunk_for(build, args)
-        self.trunk.network.check_layers(layers)
+        resolve = self.trunk.network.resolve
+        self.names = tuple(resolve(layer) for layer in layers)  # what the network calls them
         self._register()
 
     def _register(self) -> None:
@@ -73,22 +74,23 @@ class Backbone:
             kind = image.dtype if isinstance(image, Tensor) else type(image).__name__
             raise TypeError(f"an image must be a floating point tensor, not {kind}")
         if torch.compiler.is_compiling():
-            values = self.trunk.run(image, self.layers, self.mode, grad=grad)
+            values = self.trunk.run(image, self.names, self.mode, grad=grad)
             return dict(zip(self.layers, values, strict=True))
         stamp = stamp_of(image)
         if stamp is None:
-            return self._compute(image, set(self.layers), grad)
-        found = self._shared(image, stamp, grad)
-        return {
-            name: found[name].detach() if not grad and found[name].requires_grad else found[name]
-            for name in self.layers
-        }
+            found = self._compute(image, set(self.names), grad)
+        else:
+            found = self._shared(image, stamp, grad)
+        values = tuple(found[name] for name in self.names)
+        if not grad:
+            values = tuple(v.detach() if v.requires_grad else v for v in values)
+        return dict(zip(self.layers, values, strict=True))
 
     def _shared(self, image: Tensor, stamp: Stamp, grad: bool) -> dict[str, Tensor]:
         """From this step or the cache if they hold all the layers, else from a new pass."""
         trunk, step = self.trunk, current_step()
         has_graph = grad and torch.is_grad_enabled() and image.requires_grad
-        layers = set(self.layers) if step is None else trunk.wanted(self, step.users())
+        layers = set(self.names) if step is None else trunk.wanted(self, step.users())
         key = (id(trunk), self.group, id(image))
         entry = None if step is None else step.entries.get(key)
         if (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -27,14 +26,18 @@ class FeatureNetwork(nn.Module):
         """The activations of ``layers``, in their order."""
         raise NotImplementedError(f"{type(self).__name__} needs forward(image, layers)")
 
-    def check_layers(self, layers: Iterable[str]) -> None:
-        """Raise ValueError for a name that is no layer of this network."""
-        for layer in layers:
-            if layer not in self.layer_names:
-                raise ValueError(
-                    f"{type(self).__name__} has no layer {layer!r}"
-                    f"{nearest(layer, self.layer_names)}; it has {', '.join(self.layer_names)}"
-                )
+    def resolve(self, layer: str) -> str:
+        """The name in ``layer_names`` that ``layer`` stands for; a subclass may know aliases.
+
+        Raises:
+            ValueError: this network has no such layer.
+        """
+        if layer not in self.layer_names:
+            raise ValueError(
+                f"{type(self).__name__} has no layer {layer!r}"
+                f"{nearest(layer, self.layer_names)}; it has {', '.join(self.layer_names)}"
+            )
+        return layer
 
     def train(self, mode: bool = True) -> FeatureNetwork:
         """Stay in evaluation mode: a trunk is frozen for good."""

@@ -54,8 +54,8 @@ class Trunk:
         """The layers that the users of one mode want."""
         with self.lock:
             everyone = list(self.users) if users is None else [u for u in users if u.trunk is self]
-        layers = set(user.layers)
-        return layers.union(*(u.layers for u in everyone if u.mode == user.mode))
+        layers = set(user.names)
+        return layers.union(*(u.names for u in everyone if u.mode == user.mode))
 
     def run(
         self, image: Tensor, layers: tuple[str, ...], mode: Mode, *, grad: bool
