@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from losskit.backbones.network import FeatureNetwork, InputNorm
@@ -23,7 +23,7 @@ class BackboneRecipe:
 
     build: Callable[..., FeatureNetwork]
     args: tuple[Hashable, ...]
-    norm: InputNorm = InputNorm()
+    norm: InputNorm = field(default_factory=InputNorm)
 
 
 def backbone_recipe(name: str, weights: str | Path = "default") -> BackboneRecipe:
