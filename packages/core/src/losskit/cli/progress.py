@@ -1,0 +1,68 @@
+"""Progress bars, and a Ctrl-C that lets a step finish."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from losskit.errors import LosskitError
+
+
+@contextlib.contextmanager
+def interrupt() -> Iterator[threading.Event]:
+    """Let a step finish at Ctrl-C, so that what is saved is whole; the second one stops at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def stop(*_: Any) -> None:
+        event.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def progress_of(steps: int, done: int) -> Iterator[Callable[[Mapping[str, float]], None]]:
+    """A bar with each term where there is a terminal; else ten lines in all."""
+
+    def terms(row: Mapping[str, float]) -> str:
+        return "  ".join(f"{k} {v:.4g}" for k, v in row.items() if k != "iteration")
+
+    if not sys.stderr.isatty():
+
+        def line(row: Mapping[str, float]) -> None:
+            if int(row["iteration"]) % max(1, steps // 10) == 0:
+                print(f"{int(row['iteration']):>6}/{steps}  {terms(row)}", file=sys.stderr)
+
+        yield line
+        return
+    try:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+    except ImportError as error:
+        raise LosskitError("the progress bar needs rich: pip install 'losskit[images]'") from error
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("", total=steps, completed=done)
+        yield lambda row: progress.update(task, advance=1, description=terms(row))
