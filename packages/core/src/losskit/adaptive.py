@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -50,19 +50,43 @@ class AdaptiveWeight:
         for key in ("reference", "wrt"):
             if not isinstance(config.get(key), str):
                 raise ConfigError(f"loss_weight.adaptive needs {key!r}, a name")
+        for key in ("scale", "max", "eps"):
+            value = config.get(key, 1.0)
+            if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+                raise ConfigError(
+                    f"loss_weight.adaptive.{key} must be a number of at least 0, not {value!r}"
+                )
         return cls(**config)
 
     def __call__(self, value: Tensor, reference: Tensor, wrt: Tensor) -> Tensor:
-        """The weight for ``value``, a scalar tensor without gradient."""
-        own = _gradient_norm(value, wrt)
-        aim = _gradient_norm(reference, wrt)
+        """The weight for ``value``, a scalar tensor without gradient.
+
+        Raises:
+            ConfigError: ``wrt`` is no tensor that takes a gradient.
+        """
+        if not isinstance(wrt, Tensor) or not wrt.requires_grad:
+            raise ConfigError(
+                f"outputs[{self.wrt!r}] must be a tensor with requires_grad=True, such as the last "
+                "layer's weight, for an adaptive weight"
+            )
+        own = gradient_norm(value, [wrt])
+        aim = gradient_norm(reference, [wrt])
         ratio: Tensor = aim / (own + self.eps)
         return ratio.clamp(0.0, self.max) * self.scale
 
 
-def _gradient_norm(value: Tensor, wrt: Tensor) -> Tensor:
-    (gradient,) = torch.autograd.grad(value, wrt, retain_graph=True, allow_unused=True)
-    if gradient is None:
-        return torch.zeros((), device=wrt.device)
-    norm: Tensor = torch.linalg.vector_norm(gradient.detach().float())
-    return norm
+def gradient_norm(value: Tensor, tensors: Sequence[Tensor]) -> Tensor:
+    """The L2 norm of ``value``'s gradient by all of ``tensors``; 0 where it does not depend on them.
+
+    The graph is kept. Half-precision gradients are squared in float32.
+    """
+    zero = torch.zeros((), device=value.device)
+    if not value.requires_grad:
+        return zero
+    gradients = torch.autograd.grad(value, tensors, retain_graph=True, allow_unused=True)
+    norms = [
+        torch.linalg.vector_norm(g.detach(), dtype=torch.promote_types(g.dtype, torch.float32))
+        for g in gradients
+        if g is not None
+    ]
+    return torch.linalg.vector_norm(torch.stack(norms)) if norms else zero

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +14,8 @@ from losskit.errors import ConfigError, nearest
 from losskit.spec import one_line
 
 if TYPE_CHECKING:
+    import yaml
+
     from losskit.objective import Objective
 
 _SUFFIXES = (".yaml", ".yml", ".json", ".toml")
@@ -53,9 +57,40 @@ def _parse(text: str, suffix: str) -> Any:
     import yaml  # 35 ms that `losskit list` need not pay
 
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader=_yaml_loader())  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
         raise ValueError(one_line(error)) from error
+
+
+@functools.cache
+def _yaml_loader() -> type[yaml.SafeLoader]:
+    """PyYAML's safe loader with two traps taken out.
+
+    ``1e-3`` is a number, as in YAML 1.2 and JSON (PyYAML wants ``1.0e-3`` and reads a string), and a
+    key given twice is an error instead of the first one's silent loss.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    def mapping(loader: Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            if key.value in seen and not isinstance(key.value, list):
+                raise ValueError(f"key {key.value!r} twice, on line {key.start_mark.line + 1}")
+            if isinstance(key.value, str):
+                seen.add(key.value)
+        loader.flatten_mapping(node)
+        return loader.construct_mapping(node, deep=True)
+
+    Loader.add_constructor("tag:yaml.org,2002:map", mapping)
+    Loader.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+"),
+        list("-+.0123456789"),
+    )
+    return Loader
 
 
 def load_objective(source: str | Path | Mapping[str, Any]) -> Objective:
@@ -70,6 +105,10 @@ def load_objective(source: str | Path | Mapping[str, Any]) -> Objective:
     from losskit.objective import Objective
     from losskit.registry import build
 
+    if not isinstance(source, str | Path | Mapping):
+        raise ConfigError(
+            f"an objective comes from a path or a mapping with 'terms', not {source!r:.80}"
+        )
     where = "" if isinstance(source, Mapping) else f"{source}: "
     config = source if isinstance(source, Mapping) else read_config(source)
     for key in config:
@@ -87,4 +126,7 @@ def load_objective(source: str | Path | Mapping[str, Any]) -> Objective:
             built.append(build(term))
         except (ConfigError, KeyError) as error:
             raise ConfigError(f"{where}terms[{index}]: {one_line(error)}") from error
-    return Objective(built, on_nonfinite=config.get("on_nonfinite", "raise"))
+    try:
+        return Objective(built, on_nonfinite=config.get("on_nonfinite", "raise"))
+    except ConfigError as error:
+        raise ConfigError(f"{where}{error}") from error

@@ -121,9 +121,14 @@ class Controls:
             _names(os.environ.get("LOSSKIT_DISABLE", "")),
         )
 
+    @classmethod
+    def of(cls, allowed: Iterable[str], disabled: frozenset[str] = frozenset()) -> Controls:
+        """An allowlist given in code."""
+        return cls(frozenset(map(_normalised, allowed)), disabled)
+
     def blocks(self, name: str, distribution: str) -> str:
         """Why a plugin may not be imported; empty if it may."""
-        names = {name, distribution}
+        names = {_normalised(name), _normalised(distribution)}
         if names & self.disabled:
             return "LOSSKIT_DISABLE names it"
         # The core is no plugin to be kept out: without an explicit entry it stays.
@@ -133,18 +138,20 @@ class Controls:
 
 
 def _names(text: str) -> frozenset[str]:
-    return frozenset(part.strip() for part in text.split(",") if part.strip())
+    return frozenset(_normalised(part.strip()) for part in text.split(",") if part.strip())
 
 
 def discover(controls: Controls | None = None) -> list[Loaded]:
     """Load every plugin that is installed and allowed, each inside its own guard."""
     controls = controls or Controls.from_environment()
     found = _entry_points()
-    clashes = _conflicts(found)
+    blocked = {entry: controls.blocks(entry.name, entry.distribution) for entry in found}
+    # A plugin that is shut out claims no name: that is how a user settles a conflict.
+    clashes = _conflicts([entry for entry in found if not blocked[entry]])
     loaded = []
     for entry in found:
         record = PluginRecord(entry.name, entry.distribution, entry.version, module=entry.module)
-        reason = controls.blocks(entry.name, entry.distribution)
+        reason = blocked[entry]
         if reason:
             loaded.append(Loaded(replace(record, status="disabled", hint=reason)))
         elif entry in clashes:
@@ -213,7 +220,9 @@ def _load(record: PluginRecord) -> Loaded:
     try:
         with _contained(record), watch:
             module = importlib.import_module(record.module.partition(":")[0])
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit() at import, too, is the plugin's fault alone
         return _failed(record, "import-error", error, start)
     record = replace(record, import_ms=round((time.perf_counter() - start) * 1e3, 2))
     try:
@@ -225,7 +234,9 @@ def _load(record: PluginRecord) -> Loaded:
         return Loaded(
             replace(record, status="incompatible", error=str(error), hint=hint), cause=error
         )
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         return _failed(record, "invalid", error, None)
     record = replace(record, losses=tuple(spec.name for spec in specs["losskit_losses"]))
     if watch.found:
@@ -246,9 +257,16 @@ def _failed(
         "invalid": f"report it to the authors of {record.distribution}, or LOSSKIT_DISABLE={record.name}",
     }
     if isinstance(error, ModuleNotFoundError) and error.name:
-        hints["import-error"] = (
-            f"pip install {error.name.partition('.')[0]}, or reinstall {record.distribution}"
-        )
+        module = record.module.partition(":")[0]
+        if f"{module}.".startswith(f"{error.name}."):  # not something that it needs: itself
+            hints["import-error"] = (
+                f"its entry point names {module!r}, which is not there: reinstall "
+                f"{record.distribution}"
+            )
+        else:
+            hints["import-error"] = (
+                f"pip install {error.name.partition('.')[0]}, or reinstall {record.distribution}"
+            )
     return Loaded(
         replace(
             record,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from losskit.adaptive import AdaptiveWeight
+from losskit.adaptive import AdaptiveWeight, gradient_norm
 from losskit.backbones import shared_features
 from losskit.errors import (
     ConfigError,
@@ -42,9 +42,10 @@ class Objective(nn.Module):
     Args:
         terms: [`Term`][losskit.Term]s, or their configs (dicts with ``type``).
         on_nonfinite: what to do when a term is NaN or infinite: ``"raise"`` an error that names it,
-            ``"warn"``, ``"skip"`` the term for this step, or ``"ignore"``. On the CPU the check is
-            immediate. On an accelerator ``"raise"`` and ``"warn"`` look at a step's values at the
-            beginning of the next one, so that a step never waits for the device; ``"skip"`` has to.
+            ``"warn"``, ``"skip"`` (leave it out of this step's total; the logs still show it), or
+            ``"ignore"``. On the CPU the check is immediate. On an accelerator ``"raise"`` and
+            ``"warn"`` look at a step's values at the beginning of the next one, so that a step never
+            waits for the device; ``"skip"`` has to. Inside ``torch.compile`` nothing is checked.
 
     Raises:
         ConfigError: there is no term, or an adaptive weight refers to no other term.
@@ -127,17 +128,10 @@ class Objective(nn.Module):
             factor = 1.0 if constant else term.schedule.factor(iteration)
             if factor == 0.0:
                 continue
-            if term.self_routed:
-                result = term(outputs)
-                if result is not None:
-                    values.append((term, {term.name: result}))
-                continue
-            inputs = term.route(outputs)
             with torch.set_grad_enabled(torch.is_grad_enabled() and not term.monitor):
-                parts = term.parts(inputs)
-            values.append(
-                (term, {name: term.weigh(value, factor, inputs) for name, value in parts.items()})
-            )
+                parts = _weighted_parts(term, outputs, factor)
+            if parts is not None:
+                values.append((term, parts))
         return [(term, self._balanced(term, parts, values, outputs)) for term, parts in values]
 
     def _balanced(
@@ -155,27 +149,29 @@ class Objective(nn.Module):
                 f"the adaptive weight of {term.name} needs outputs[{adaptive.wrt!r}]"
                 f"{nearest(adaptive.wrt, outputs)}; the outputs are {', '.join(map(str, outputs))}"
             )
+        own = _sum(parts.values())
         reference = [_sum(p.values()) for t, p in values if t.name == adaptive.reference]
-        if not reference or not torch.is_grad_enabled():  # off its interval, or evaluation
-            return parts
-        weight = adaptive(_sum(parts.values()), _sum(reference), outputs[adaptive.wrt])
+        weight: Tensor | float = adaptive.scale  # off the reference's interval, or evaluation
+        if reference and own.requires_grad:
+            weight = adaptive(own, _sum(reference), outputs[adaptive.wrt])
         return {name: value * weight for name, value in parts.items()}
 
     def _finish(
         self, values: list[tuple[Term, dict[str, Tensor]]], outputs: Mapping[str, Any]
     ) -> ObjectiveOutput:
+        skipped: set[int] = set()
         if self.on_nonfinite != "ignore" and not torch.compiler.is_compiling():
-            values = self._guarded(values)
+            skipped = self._guard(values)
         logs: dict[str, Tensor] = {}
         total: Tensor | None = None
-        for term, parts in values:
+        for index, (term, parts) in enumerate(values):
             for name, value in parts.items():
                 if value.ndim:
                     raise ConfigError(
                         f"{name} ({term.type_name}) has shape {tuple(value.shape)}: in an objective "
                         "a loss must be one number, so leave out reduction='none'"
                     )
-                if not term.monitor:
+                if not term.monitor and index not in skipped:
                     total = value if total is None else total + value
                 detached = value.detach()
                 logs[name] = logs[name] + detached if name in logs else detached
@@ -183,26 +179,23 @@ class Objective(nn.Module):
             total = torch.zeros((), device=_device_of(outputs), requires_grad=True)
         return ObjectiveOutput(total, logs)
 
-    def _guarded(
-        self, values: list[tuple[Term, dict[str, Tensor]]]
-    ) -> list[tuple[Term, dict[str, Tensor]]]:
-        flat = [(name, value) for _, parts in values for name, value in parts.items()]
+    def _guard(self, values: list[tuple[Term, dict[str, Tensor]]]) -> set[int]:
+        """Look for NaN and infinity; gives the indices of the terms to leave out."""
+        flat = [
+            (index, name, value)
+            for index, (_, parts) in enumerate(values)
+            for name, value in parts.items()
+        ]
         if not flat:
-            return values
-        names = [name for name, _ in flat]
-        finite = torch.stack([torch.isfinite(value.detach()).all() for _, value in flat])
+            return set()
+        finite = torch.stack([torch.isfinite(value.detach()).all() for _, _, value in flat])
         if self.on_nonfinite == "skip":
-            if bool(finite.all()):
-                return values
-            bad = {name for name, fine in zip(names, finite.tolist(), strict=True) if not fine}
-            return [
-                (term, {name: value for name, value in parts.items() if name not in bad})
-                for term, parts in values
-            ]
-        self._pending = (names, finite)
+            fine = finite.tolist()
+            return {index for (index, _, _), ok in zip(flat, fine, strict=True) if not ok}
+        self._pending = ([name for _, name, _ in flat], finite)
         if finite.device.type == "cpu":
             self.check()
-        return values
+        return set()
 
     def check(self) -> None:
         """Report what the last step left to report; on an accelerator, call it before a checkpoint.
@@ -237,6 +230,12 @@ class Objective(nn.Module):
 
         Returns:
             The L2 norm by name, weights included; 0 for a term that does not depend on ``wrt``.
+            Terms of one name add up first, as they do in the total. A term that this iteration's
+            schedule leaves out is not there.
+
+        Raises:
+            MissingOutputError: ``wrt`` names no output.
+            ValueError: a tensor of ``wrt`` takes no gradient.
         """
         if isinstance(wrt, str):
             if wrt not in outputs:
@@ -245,20 +244,16 @@ class Objective(nn.Module):
                 )
             wrt = outputs[wrt]
         tensors = [wrt] if isinstance(wrt, Tensor) else list(wrt)
+        if not tensors or not all(tensor.requires_grad for tensor in tensors):
+            raise ValueError("wrt must be tensors with requires_grad=True, in the outputs' graph")
         with shared_features():
             values = self._values(outputs, int(outputs.get("iteration", self._iteration)))
-        norms: dict[str, Tensor] = {}
+        sums: dict[str, Tensor] = {}
         for term, parts in values:
             for name, value in parts.items():
-                if term.monitor or not value.requires_grad:
-                    continue
-                gradients = torch.autograd.grad(
-                    value, tensors, retain_graph=True, allow_unused=True
-                )
-                squares = [g.detach().float().pow(2).sum() for g in gradients if g is not None]
-                square = torch.stack(squares).sum() if squares else torch.zeros(())
-                norms[name] = (norms[name] ** 2 + square).sqrt() if name in norms else square.sqrt()
-        return norms
+                if not term.monitor:
+                    sums[name] = sums[name] + value if name in sums else value
+        return {name: gradient_norm(value, tensors) for name, value in sums.items()}
 
     def get_extra_state(self) -> dict[str, int]:
         """The step count that drives schedules, for checkpoints."""
@@ -279,6 +274,17 @@ def _as_term(term: Term | Mapping[str, Any]) -> Term:
     from losskit.registry import build  # the registry knows terms, so terms cannot import it first
 
     return build(term)
+
+
+def _weighted_parts(
+    term: Term, outputs: Mapping[str, Any], factor: float
+) -> dict[str, Tensor] | None:
+    if term.self_routed:  # does its own routing and weight, and may say that it does not count now
+        result: Tensor | None = term.loss(outputs)
+        return None if result is None else {term.name: result * factor}
+    inputs = term.route(outputs)
+    parts = term.parts(inputs)
+    return {name: term.weigh(value, factor, inputs) for name, value in parts.items()}
 
 
 def _sum(values: Iterable[Tensor]) -> Tensor:

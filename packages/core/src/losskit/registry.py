@@ -57,19 +57,33 @@ def _plugins() -> list[Loaded]:
     global _state
     with _lock:
         if _state is None:
-            _state = discover(_controls)
-            _report(_state)
+            loaded = discover(_controls)
+            if os.environ.get("LOSSKIT_STRICT") == "1":
+                _raise_first(loaded)
+            _state = loaded  # before the warnings: where those are errors, they come once only
+            _report(loaded)
         return _state
 
 
+def _faulty(loaded: list[Loaded]) -> list[Loaded]:
+    return [item for item in loaded if item.record.status not in ("ok", "disabled")]
+
+
+def _fault(record: PluginRecord) -> str:
+    return (
+        f"plugin {record.name!r} ({record.distribution} {record.version}): "
+        f"{record.status}: {record.error}; {record.hint}"
+    )
+
+
+def _raise_first(loaded: list[Loaded]) -> None:
+    for item in _faulty(loaded):
+        raise PluginError(_fault(item.record)) from item.cause
+
+
 def _report(loaded: list[Loaded]) -> None:
-    broken = [item for item in loaded if item.record.status not in ("ok", "disabled")]
-    for item in broken:
-        record = item.record
-        message = f"plugin {record.name!r} ({record.distribution} {record.version}): {record.status}: {record.error}; {record.hint}"
-        if os.environ.get("LOSSKIT_STRICT") == "1":
-            raise PluginError(message) from item.cause
-        warnings.warn(message, PluginWarning, stacklevel=4)
+    for item in _faulty(loaded):
+        warnings.warn(_fault(item.record), PluginWarning, stacklevel=4)
 
 
 def refresh(*, plugins: Iterable[str] | None = None) -> None:
@@ -82,7 +96,7 @@ def refresh(*, plugins: Iterable[str] | None = None) -> None:
     with _lock:
         _state = None
         environment = Controls.from_environment()
-        _controls = None if plugins is None else Controls(frozenset(plugins), environment.disabled)
+        _controls = None if plugins is None else Controls.of(plugins, environment.disabled)
 
 
 def plugins() -> list[PluginRecord]:
@@ -224,7 +238,15 @@ def _unknown(name: str, namespace: str, bare: str) -> LosskitError:
             close = nearest(bare, losses)
             if close and distribution not in installed:
                 hint = f"{close} It comes with {distribution}: pip install {distribution}"
-    return UnknownLossError(f"no loss is called {name!r}{hint or '; see `losskit list`'}")
+    unusable = [item for item in _faulty(_plugins()) if not item.record.usable]
+    left_out = ", ".join(f"{item.record.name} ({item.record.status})" for item in unusable)
+    unknown = UnknownLossError(
+        f"no loss is called {name!r}{hint or '; see `losskit list`'}"
+        + (f"; plugins that did not load: {left_out}, see `losskit plugins`" if left_out else "")
+    )
+    if unusable:  # one of them may be whose loss it is
+        unknown.__cause__ = unusable[0].cause
+    return unknown
 
 
 def create(name: str, /, **arguments: Any) -> nn.Module:
@@ -331,8 +353,21 @@ def _target(spec: LossSpec) -> Any:
 
 def _constructor(target: Any) -> list[str]:
     """The names a loss's constructor (or a function loss) takes."""
-    function = target.__init__ if inspect.isclass(target) else target
-    return [name for name in inspect.signature(function).parameters if name != "self"]
+    return [
+        name
+        for name, parameter in _signature(target).items()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]
+
+
+def _signature(target: Any) -> dict[str, inspect.Parameter]:
+    if not inspect.isclass(target):
+        return dict(inspect.signature(target).parameters)
+    if target.__init__.__module__ == "torch.nn.modules.module":
+        return {}  # nn.Module's own takes (*args, **kwargs), only to refuse them
+    parameters = dict(inspect.signature(target.__init__).parameters)
+    parameters.pop("self", None)
+    return parameters
 
 
 def _make(spec: LossSpec, target: Any, arguments: Mapping[str, Any]) -> nn.Module:
@@ -340,10 +375,7 @@ def _make(spec: LossSpec, target: Any, arguments: Mapping[str, Any]) -> nn.Modul
 
     accepted = _constructor(target)
     arguments = compat.constructor_arguments(spec.name, arguments, accepted)
-    function = target.__init__ if inspect.isclass(target) else target
-    open_ended = any(
-        p.kind is p.VAR_KEYWORD for p in inspect.signature(function).parameters.values()
-    )
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in _signature(target).values())
     for key in arguments:
         if key not in accepted and not open_ended:
             from losskit.term import ROUTING_KEYS

@@ -49,9 +49,9 @@ class Schedule:
         """
         shape = "linear"
         if isinstance(ramp, Mapping):
-            unknown = set(ramp) - {"steps", "shape"}
+            unknown = [key for key in ramp if key not in ("steps", "shape")]
             if unknown:
-                raise ConfigError(f"ramp takes 'steps' and 'shape', not {sorted(unknown)[0]!r}")
+                raise ConfigError(f"ramp takes 'steps' and 'shape', not {unknown[0]!r}")
             shape, ramp = ramp.get("shape", "linear"), ramp.get("steps", 0)
         if shape not in _SHAPES:
             raise ConfigError(
@@ -66,7 +66,9 @@ class Schedule:
                 raise ConfigError(
                     f"{name} must be a whole number of at least {least}, not {value!r}"
                 )
-        if stop is not None and (not isinstance(stop, int) or stop <= start):
+        if stop is not None and (
+            not isinstance(stop, int) or isinstance(stop, bool) or stop <= start
+        ):
             raise ConfigError(f"stop must be a whole number above start ({start}), not {stop!r}")
         if not isinstance(scale_by_interval, bool):
             raise ConfigError(f"scale_by_interval must be true or false, not {scale_by_interval!r}")

@@ -37,8 +37,8 @@ class Term(nn.Module):
         loss: any module that returns one tensor.
         loss_weight: a number, or an [`AdaptiveWeight`][losskit.AdaptiveWeight].
         data_info: argument of the loss → key of the outputs. A value that is not a string is passed
-            as it is (``target_is_real: true``). Without ``data_info`` the loss's required arguments
-            are taken from the outputs by their own names.
+            as it is (``target_is_real: true``). Required arguments that ``data_info`` leaves out are
+            taken from the outputs by their own names.
         loss_name: what logs call it. A name without ``loss`` in it is monitored only.
         schedule: when the term counts.
         monitor: ``True``: compute and log, but do not optimise; ``None``: as ``loss_name`` says.
@@ -46,8 +46,7 @@ class Term(nn.Module):
         self_routed: the loss does its own ``data_info`` and weight, as the MMagic guide's classes do.
 
     Raises:
-        ConfigError: ``data_info`` names an argument that the loss's call does not have, or leaves
-            out one that it needs.
+        ConfigError: ``data_info`` names an argument that the loss's call does not have.
     """
 
     def __init__(
@@ -70,7 +69,6 @@ class Term(nn.Module):
         self.schedule = schedule or Schedule()
         self.monitor = "loss" not in self.name if monitor is None else monitor
         self.self_routed = self_routed
-        self._weigh = loss.weigh if isinstance(loss, Loss) else _multiply
         parameters = {} if self_routed else input_parameters(loss)
         named = [
             n for n, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
@@ -81,9 +79,13 @@ class Term(nn.Module):
             self.data_info = self._checked_routes(data_info, named, open_ended)
         required = [n for n in named if parameters[n].default is parameters[n].empty]
         self._routes: tuple[tuple[str, Any], ...] = tuple(
-            (self.data_info or {name: name for name in required}).items()
+            {**{name: name for name in required}, **(self.data_info or {})}.items()
         )
-        self._positional = tuple(named)
+        self._named = tuple(named)
+        self._positional = tuple(
+            n for n in named if parameters[n].kind is not parameters[n].KEYWORD_ONLY
+        )
+        self._open_ended = open_ended
 
     def _checked_routes(
         self,
@@ -110,7 +112,13 @@ class Term(nn.Module):
 
         Raises:
             MissingOutputError: a key is not among the outputs.
+            ConfigError: the loss takes any arguments, and ``data_info`` does not say which.
         """
+        if self._open_ended and not (self._routes or given):
+            raise ConfigError(
+                f"{self.name} ({self.type_name}) takes any arguments: say with data_info which "
+                "outputs it is given"
+            )
         inputs = dict(given)
         for argument, key in self._routes:
             if argument in inputs:
@@ -139,7 +147,9 @@ class Term(nn.Module):
     def weigh(self, value: Tensor, factor: float | Tensor, inputs: Mapping[str, Any]) -> Tensor:
         """The value times ``loss_weight`` times the schedule's factor, as the loss lets it count."""
         weight = 1.0 if isinstance(self.loss_weight, AdaptiveWeight) else self.loss_weight
-        return self._weigh(value, weight * factor, **inputs)
+        if isinstance(self.loss, Loss):
+            return self.loss.weigh(value, weight * factor, **inputs)
+        return value * (weight * factor)
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor | None:
         """The weighted loss; ``None`` where the schedule leaves this iteration out.
@@ -157,28 +167,24 @@ class Term(nn.Module):
             outputs, args = args[0], ()
         if outputs is not None and args:
             raise TypeError("outputs_dict allows no other positional argument")
+        factor = 1.0
+        if outputs is not None and not self.schedule.is_constant and "iteration" in outputs:
+            factor = self.schedule.factor(int(outputs["iteration"]))
+            if factor == 0.0:
+                return None
         if self.self_routed:
             result: Tensor | None = self.loss(*(args if outputs is None else (outputs,)), **kwargs)
-            return result
-        factor = 1.0
+            return result if result is None or factor == 1.0 else result * factor
         if outputs is not None:
-            if not self.schedule.is_constant and "iteration" in outputs:
-                factor = self.schedule.factor(int(outputs["iteration"]))
-                if factor == 0.0:
-                    return None
             inputs = self.route(outputs, **kwargs)
         else:
             inputs = {**dict(zip(self._positional, args, strict=False)), **kwargs}
             if len(args) > len(self._positional):  # *args losses, or too many: the loss will say
-                return self._weigh(self.loss(*args, **kwargs), self._plain_weight())
+                return self.weigh(self.loss(*args, **kwargs), self._check_plain(), {})
             inputs = {
-                compat.input_name(self.type_name, k, self._positional): v for k, v in inputs.items()
+                compat.input_name(self.type_name, k, self._named): v for k, v in inputs.items()
             }
         return self.weigh(self.loss(**inputs), factor * self._check_plain(), inputs)
-
-    def _plain_weight(self) -> float:
-        self._check_plain()
-        return self.loss_weight  # type: ignore[return-value]
 
     def _check_plain(self) -> float:
         if isinstance(self.loss_weight, AdaptiveWeight):
@@ -193,7 +199,3 @@ class Term(nn.Module):
         routes = "" if self.data_info is None else f", data_info={self.data_info}"
         monitor = ", monitor=True" if self.monitor else ""
         return f"{self.name}, loss_weight={self.loss_weight}{routes}{monitor}"
-
-
-def _multiply(value: Tensor, weight: float | Tensor, **_: Any) -> Tensor:
-    return value * weight

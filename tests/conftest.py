@@ -1,0 +1,44 @@
+"""Shared by all tests: seeds, threads, discovery kept to what is installed here, shape checks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+if os.environ.get("LOSSKIT_TYPECHECK") == "1":
+    # Shapes in annotations, checked at run time: before anything else imports the packages.
+    from jaxtyping import install_import_hook
+
+    install_import_hook(
+        ["losskit", "losskit_gan", "losskit_perceptual", "losskit_clip", "losskit_identity"],
+        "beartype.beartype",
+    )
+
+# The tensors of tests are small: threads only get in each other's way, and xdist has its own.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _default_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller's plugin controls are not the tests'."""
+    for name in ("LOSSKIT_PLUGINS", "LOSSKIT_DISABLE", "LOSSKIT_STRICT", "LOSSKIT_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def local_losses() -> Iterator[None]:
+    """Forget afterwards what a test registers."""
+    from losskit import registry
+
+    before = dict(registry._LOCAL)
+    yield
+    registry._LOCAL.clear()
+    registry._LOCAL.update(before)
