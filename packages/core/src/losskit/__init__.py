@@ -40,7 +40,40 @@ _EXPORTS = {
     "shared_features": "losskit.backbones",
     "weighted_loss": "losskit.reduction",
 }
-__all__ = ["__version__", *sorted(_EXPORTS)]  # noqa: PLE0604
+# Written out: type checkers do not follow a computed list, and then nothing is exported to them.
+__all__ = [
+    "__version__",
+    "AdaptiveWeight",
+    "BackboneSpec",
+    "CommandSpec",
+    "Example",
+    "Loss",
+    "LossSpec",
+    "LosskitError",
+    "Objective",
+    "ObjectiveOutput",
+    "PluginRecord",
+    "PresetSpec",
+    "Schedule",
+    "Term",
+    "WeightsSpec",
+    "build",
+    "create",
+    "get_spec",
+    "hookimpl",
+    "list_backbones",
+    "list_commands",
+    "list_losses",
+    "list_presets",
+    "list_weights",
+    "load_objective",
+    "masked_loss",
+    "plugins",
+    "refresh",
+    "register",
+    "shared_features",
+    "weighted_loss",
+]
 
 if TYPE_CHECKING:
     from losskit.adaptive import AdaptiveWeight

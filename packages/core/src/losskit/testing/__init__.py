@@ -29,7 +29,20 @@ _EXPORTS = {
     "parametrize_with_checks": "losskit.testing.parametrize",
     "run_checks": "losskit.testing.runner",
 }
-__all__ = sorted(_EXPORTS)  # noqa: PLE0605
+# Written out: type checkers do not follow a computed list, and then nothing is exported to them.
+__all__ = [
+    "Check",
+    "CheckFailed",
+    "CheckResult",
+    "NotApplicable",
+    "PluginSandbox",
+    "all_checks",
+    "check_loss",
+    "check_plugin",
+    "losskit_plugins",
+    "parametrize_with_checks",
+    "run_checks",
+]
 
 if TYPE_CHECKING:
     from losskit.testing.case import CheckFailed, NotApplicable

@@ -34,8 +34,8 @@ class Check:
 
     @property
     def why(self) -> str:
-        """Why the check exists: the docstring of its function, on one line."""
-        return " ".join((inspect.getdoc(self.function) or "").split())
+        """Why the check exists: the first paragraph of its function's docstring, on one line."""
+        return " ".join((inspect.getdoc(self.function) or "").partition("\n\n")[0].split())
 
     def __call__(self) -> None:
         """Run it.

@@ -72,8 +72,8 @@ def check_autocast(case: LossCase) -> None:
         return
     fail_unless(
         close(value, expected, rtol=_AUTOCAST_RTOL, atol=_AUTOCAST_ATOL),
-        f"under bf16 autocast it gives {float(value.sum()):.5g} instead of "
-        f"{float(expected.sum()):.5g}",
+        f"under bf16 autocast it gives {float(value.detach().sum()):.5g} instead of "
+        f"{float(expected.detach().sum()):.5g}",
         "compute distances in float32: pred.float() under torch.autocast(..., enabled=False)",
     )
 
