@@ -63,9 +63,8 @@ def _maps(
     """SSIM and its contrast-structure part, per window."""
     window = _gaussian(window_size, sigma, pred)
     c1, c2 = (k[0] * width) ** 2, (k[1] * width) ** 2
-    channels = pred.shape[1]
     stacked = torch.cat([pred, target, pred * pred, target * target, pred * target], dim=1)
-    mu_p, mu_t, pp, tt, pt = _blur(stacked, window).split(channels, dim=1)
+    mu_p, mu_t, pp, tt, pt = _blur(stacked, window).chunk(5, dim=1)
     contrast = (2 * (pt - mu_p * mu_t) + c2) / (pp - mu_p**2 + tt - mu_t**2 + c2)
     luminance = (2 * mu_p * mu_t + c1) / (mu_p**2 + mu_t**2 + c1)
     return luminance * contrast, contrast
@@ -94,7 +93,8 @@ def ssim(
 ) -> Float[Tensor, "..."]:
     r"""Mean structural similarity under a Gaussian window, over whole windows only.
 
-    The population covariance and no padding, as in Wang's code and pytorch-msssim; kornia pads.
+    The population covariance and no padding, as in Wang's code and pytorch-msssim;
+    torchmetrics and (by default) kornia pad, and count the border too.
 
     Args:
         pred: images within ``data_range``; every channel is compared by itself.

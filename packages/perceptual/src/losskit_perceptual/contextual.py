@@ -1,0 +1,147 @@
+"""Contextual similarity of features, with memory linear in their number (Mechrez et al., ECCV 2018)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from losskit.reduction import Reduction, check_reduction, check_same_shape, reduce
+
+_EPS = 1e-5  # of the paper's relative distance, equation 2
+DISTANCES = ("cosine", "l1", "l2")
+
+
+def contextual_loss(
+    pred: Float[Tensor, "b c h w"],
+    target: Float[Tensor, "b c h w"],
+    *,
+    bandwidth: float = 0.5,
+    distance: str = "cosine",
+    spatial_weight: float = 0.0,
+    chunk_size: int = 1024,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, "..."]:
+    r"""$-\log\,\mathrm{mean}_j \max_i CX_{ij}$: does every target feature find one like it?
+
+    $d_{ij}$ is normalised by the smallest of its row, $w_{ij} = e^{(1 - \tilde d_{ij})/h}$, and
+    $CX_{ij} = w_{ij} / \sum_k w_{ik}$. Positions do not matter, unless ``spatial_weight`` is positive:
+    then $CX$ is mixed with that of the positions (the contextual bilateral loss, CoBi).
+
+    Rows are computed in chunks and again in the backward pass, so that memory grows with the number
+    of features, not with its square.
+
+    Args:
+        pred: features in any range, a network's layer or image patches.
+        target: of the same shape; gets no gradient.
+        bandwidth: $h > 0$; the paper's is 0.5 for style transfer and 0.1 for super-resolution.
+        distance: ``"cosine"`` (centred by the target's mean, the paper's), ``"l1"`` or ``"l2"``
+            (squared).
+        spatial_weight: of positions, in [0, 1]; CoBi's is 0.1.
+        chunk_size: rows at once; smaller needs less memory.
+        reduction: over samples: ``"mean"``, ``"sum"``, or ``"none"`` for one value a sample.
+
+    Returns:
+        At least 0; near 0 where they are equal and their features distinct.
+
+    Raises:
+        ValueError: shapes differ or are not 4-D, or an option is out of range.
+        TypeError: ``pred`` is not floating point.
+
+    References:
+        Mechrez, Talmi, Zelnik-Manor, The Contextual Loss for Image Transformation with Non-Aligned
+        Data, ECCV 2018, arXiv:1803.02077, equations 2 to 5; Zhang et al., Zoom to Learn, Learn to
+        Zoom, CVPR 2019, arXiv:1905.05169, equation 4 (there mixed before the normalisation; here,
+        as in its public implementations, after).
+    """
+    check_reduction(reduction)
+    check_same_shape(pred, target)
+    if pred.ndim != 4:
+        raise ValueError(f"pred must be (b, c, h, w), not {tuple(pred.shape)}")
+    if not pred.is_floating_point():
+        raise TypeError(f"pred must be a floating-point tensor, not {pred.dtype}")
+    check_options(bandwidth, distance, spatial_weight, chunk_size)
+    dtype = torch.promote_types(pred.dtype, torch.float32)
+    with torch.autocast(pred.device.type, enabled=False):
+        rows, columns = _prepared(pred.to(dtype), target.detach().to(dtype), distance)
+        grid = _positions(pred, dtype) if spatial_weight else None
+        best = _best_matches(rows, columns, grid, bandwidth, distance, spatial_weight, chunk_size)
+        return reduce(-torch.log(best.mean(1) + _EPS), reduction)
+
+
+def check_options(bandwidth: float, distance: str, spatial_weight: float, chunk_size: int) -> None:
+    """Raise ValueError where an option is out of range."""
+    if bandwidth <= 0:
+        raise ValueError(f"bandwidth must be positive, not {bandwidth!r}")
+    if distance not in DISTANCES:
+        raise ValueError(f"distance must be one of {', '.join(DISTANCES)}, not {distance!r}")
+    if not 0 <= spatial_weight <= 1:
+        raise ValueError(f"spatial_weight must be in [0, 1], not {spatial_weight!r}")
+    if chunk_size < 1:
+        raise ValueError(f"chunk_size must be at least 1, not {chunk_size!r}")
+
+
+def _prepared(pred: Tensor, target: Tensor, distance: str) -> tuple[Tensor, Tensor]:
+    """Features as ``(b, n, c)``, centred and on the unit sphere for the cosine."""
+    rows, columns = (x.flatten(2).transpose(1, 2) for x in (pred, target))
+    if distance == "cosine":
+        mean = columns.mean(1, keepdim=True)  # of each sample: others must not matter to it
+        rows, columns = (F.normalize(x - mean, dim=2) for x in (rows, columns))
+    return rows, columns
+
+
+def _positions(image: Tensor, dtype: torch.dtype) -> Tensor:
+    """Pixel positions in [0, 1], ``(1, n, 2)``."""
+    h, w = image.shape[2:]
+    ys = torch.arange(h, device=image.device, dtype=dtype) / (h + 1)
+    xs = torch.arange(w, device=image.device, dtype=dtype) / (w + 1)
+    return torch.stack(torch.meshgrid(ys, xs, indexing="ij"), -1).view(1, h * w, 2)
+
+
+def _distances(rows: Tensor, columns: Tensor, distance: str) -> Tensor:
+    if distance == "cosine":
+        return (1 - rows @ columns.transpose(1, 2)).clamp_min(0)
+    if distance == "l1":
+        return torch.cdist(rows, columns, p=1)
+    squares = rows.square().sum(2, keepdim=True) + columns.square().sum(2).unsqueeze(1)
+    return (squares - 2 * rows @ columns.transpose(1, 2)).clamp_min(0)
+
+
+def _similarity(distances: Tensor, bandwidth: float) -> Tensor:
+    relative = distances / (distances.amin(2, keepdim=True) + _EPS)
+    # A softmax: exp((1 - d)/h) over its row's sum, without overflow.
+    return torch.softmax((1 - relative) / bandwidth, dim=2)
+
+
+def _best_matches(
+    rows: Tensor,
+    columns: Tensor,
+    grid: Tensor | None,
+    bandwidth: float,
+    distance: str,
+    spatial_weight: float,
+    chunk_size: int,
+) -> Tensor:
+    """For each target feature its best row's similarity, ``(b, n)``."""
+
+    def chunk_best(chunk: Tensor, columns: Tensor, places: Tensor | None) -> Tensor:
+        similarity = _similarity(_distances(chunk, columns, distance), bandwidth)
+        if places is not None and grid is not None:
+            near = _similarity(_distances(places, grid, "l2"), bandwidth)
+            similarity = (1 - spatial_weight) * similarity + spatial_weight * near
+        return similarity.amax(1)
+
+    best: Tensor | None = None
+    several = rows.shape[1] > chunk_size and rows.requires_grad
+    for start in range(0, rows.shape[1], chunk_size):
+        chunk = rows[:, start : start + chunk_size]
+        places = None if grid is None else grid[:, start : start + chunk_size]
+        if several:
+            found: Tensor = checkpoint(chunk_best, chunk, columns, places, use_reentrant=False)
+        else:
+            found = chunk_best(chunk, columns, places)
+        best = found if best is None else torch.maximum(best, found)
+    assert best is not None
+    return best

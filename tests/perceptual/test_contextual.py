@@ -1,0 +1,101 @@
+"""The contextual loss against the paper's equations by loops, and its memory."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from losskit_perceptual.contextual import contextual_loss
+
+
+def _loops(pred: np.ndarray, target: np.ndarray, h: float, distance: str) -> float:
+    """Equations 2 to 5 for one sample, ``(c, n)`` each, one number at a time."""
+    if distance == "cosine":
+        mean = target.mean(1, keepdims=True)
+        pred, target = pred - mean, target - mean
+    n = pred.shape[1]
+    similarity = np.zeros((n, n))
+    for i in range(n):
+        row = np.zeros(n)
+        for j in range(n):
+            a, b = pred[:, i], target[:, j]
+            if distance == "cosine":
+                row[j] = 1 - a @ b / (np.linalg.norm(a) * np.linalg.norm(b))
+            elif distance == "l1":
+                row[j] = np.abs(a - b).sum()
+            else:
+                row[j] = ((a - b) ** 2).sum()
+        weights = np.exp((1 - row / (row.min() + 1e-5)) / h)
+        similarity[i] = weights / weights.sum()
+    return -math.log(similarity.max(0).mean() + 1e-5)
+
+
+@pytest.mark.parametrize("distance", ["cosine", "l1", "l2"])
+@pytest.mark.parametrize("chunk_size", [1024, 5])
+def test_equals_the_paper_for_each_sample_of_a_batch(distance: str, chunk_size: int) -> None:
+    pred, target = torch.rand(2, 3, 4, 3, 4, dtype=torch.float64)
+    ours = contextual_loss(pred, target, distance=distance, chunk_size=chunk_size, reduction="none")
+    for i in range(3):
+        expected = _loops(pred[i].flatten(1).numpy(), target[i].flatten(1).numpy(), 0.5, distance)
+        assert float(ours[i]) == pytest.approx(expected, rel=1e-8)
+
+
+def test_chunks_change_no_gradient() -> None:
+    pred, target = torch.rand(2, 2, 4, 5, 5, dtype=torch.float64)
+    gradients = []
+    for chunk_size in (1024, 7):
+        x = pred.clone().requires_grad_()
+        contextual_loss(x, target, chunk_size=chunk_size, spatial_weight=0.1).backward()
+        gradients.append(x.grad)
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
+def _kept(side: int, chunk_size: int) -> int:
+    """Numbers that the graph keeps for the backward pass."""
+    total = 0
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        nonlocal total
+        total += tensor.numel()
+        return tensor
+
+    pred = torch.rand(1, 4, side, side, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        contextual_loss(pred, torch.rand(1, 4, side, side), chunk_size=chunk_size)
+    return total
+
+
+def test_memory_is_linear() -> None:
+    """Four times the features need about four times the memory, and a fraction of one chunk's."""
+    assert _kept(32, 256) < 4.5 * _kept(16, 64)
+    assert _kept(32, 256) < 0.02 * _kept(32, 4096)
+
+
+def test_positions_matter_only_in_the_bilateral_form() -> None:
+    target = torch.rand(1, 8, 6, 6)
+    moved = target.roll((2, 3), (2, 3))
+    plain = contextual_loss(moved, target), contextual_loss(target, target)
+    torch.testing.assert_close(*plain)
+    bilateral = [contextual_loss(x, target, spatial_weight=0.5) for x in (moved, target)]
+    assert bilateral[0] > bilateral[1]
+
+
+def test_equal_features_have_finite_gradients() -> None:
+    target = torch.rand(1, 4, 4, 4)
+    pred = target.clone().requires_grad_()
+    contextual_loss(pred, target).backward()
+    assert torch.isfinite(pred.grad).all()
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"bandwidth": 0.0}, {"distance": "cos"}, {"spatial_weight": 2.0}, {"chunk_size": 0}],
+)
+def test_errors_name_the_argument(option: dict[str, object]) -> None:
+    image = torch.rand(1, 4, 4, 4)
+    ((name, value),) = option.items()
+    with pytest.raises(ValueError, match=f"{name} must be .*{value}"):
+        contextual_loss(image, image, **option)  # type: ignore[arg-type]

@@ -1,0 +1,132 @@
+"""SSIM and MS-SSIM against pytorch-msssim, kornia and scikit-image."""
+
+from __future__ import annotations
+
+import kornia
+import numpy as np
+import pytest
+import pytorch_msssim
+import torch
+from skimage.metrics import structural_similarity
+
+from losskit.errors import RangeWarning
+from losskit_perceptual.ssim import MSSSIMLoss, SSIMLoss, ms_ssim, ssim
+
+
+@pytest.fixture
+def images() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    target = torch.rand(2, 3, 32, 27, dtype=torch.float64, generator=generator)
+    noise = 0.2 * torch.randn(target.shape, dtype=torch.float64, generator=generator)
+    return (target + noise).clamp(0, 1), target
+
+
+def test_equals_pytorch_msssim(images: tuple[torch.Tensor, torch.Tensor]) -> None:
+    pred, target = images
+    theirs = pytorch_msssim.ssim(pred, target, data_range=1.0, size_average=False)
+    torch.testing.assert_close(ssim(pred, target, reduction="none"), theirs, atol=1e-7, rtol=0)
+
+
+def test_gradient_equals_pytorch_msssim(images: tuple[torch.Tensor, torch.Tensor]) -> None:
+    pred, target = (image.float() for image in images)
+    ours = pred.clone().requires_grad_()
+    theirs = pred.clone().requires_grad_()
+    ssim(ours, target).backward()
+    pytorch_msssim.ssim(theirs, target, data_range=1.0).backward()
+    torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-7, rtol=1e-4)
+
+
+def test_equals_kornia_without_padding(images: tuple[torch.Tensor, torch.Tensor]) -> None:
+    pred, target = images
+    theirs = kornia.metrics.ssim(pred, target, 11, padding="valid").flatten(1).mean(1)
+    torch.testing.assert_close(ssim(pred, target, reduction="none"), theirs, atol=1e-6, rtol=0)
+
+
+def test_equals_scikit_image(images: tuple[torch.Tensor, torch.Tensor]) -> None:
+    pred, target = (image[:1] for image in images)
+    _, full = structural_similarity(
+        pred[0].permute(1, 2, 0).numpy(),
+        target[0].permute(1, 2, 0).numpy(),
+        data_range=1.0,
+        channel_axis=2,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        full=True,
+    )
+    inner = np.asarray(full)[5:-5, 5:-5].mean()
+    assert float(ssim(pred, target)) == pytest.approx(inner, abs=1e-6)
+
+
+def test_ms_ssim_equals_pytorch_msssim() -> None:
+    generator = torch.Generator().manual_seed(4)
+    target = torch.rand(2, 3, 170, 181, dtype=torch.float64, generator=generator)
+    pred = (target + 0.1 * torch.randn(target.shape, generator=generator)).clamp(0, 1)
+    theirs = pytorch_msssim.ms_ssim(pred, target, data_range=1.0, size_average=False)
+    torch.testing.assert_close(ms_ssim(pred, target, reduction="none"), theirs, atol=1e-6, rtol=0)
+
+
+def test_ms_ssim_gradient_is_finite_where_contrast_is_negative() -> None:
+    target = torch.rand(1, 1, 24, 24)
+    pred = (1 - target).requires_grad_()
+    ms_ssim(pred, target, window_size=5, weights=(0.3, 0.7)).backward()
+    assert torch.isfinite(pred.grad).all()
+
+
+def test_range_is_honoured(images: tuple[torch.Tensor, torch.Tensor]) -> None:
+    pred, target = images
+    plain = ssim(pred, target)
+    torch.testing.assert_close(ssim(pred * 255, target * 255, data_range=255), plain)
+    torch.testing.assert_close(ssim(pred * 2 - 1, target * 2 - 1, data_range=(-1, 1)), plain)
+
+
+def test_wrong_range_warns_once_and_names_the_argument() -> None:
+    loss = SSIMLoss()
+    bright = torch.rand(1, 3, 16, 16) * 255
+    with pytest.warns(RangeWarning, match="pred holds values .*data_range"):
+        loss(bright, torch.rand(1, 3, 16, 16))
+    loss(bright, torch.rand(1, 3, 16, 16))
+
+
+@pytest.mark.parametrize("loss", [SSIMLoss(), MSSSIMLoss(window_size=5, weights=(0.4, 0.6))])
+def test_equal_images_cost_nothing_and_have_finite_gradients(loss: torch.nn.Module) -> None:
+    target = torch.rand(2, 3, 24, 24)
+    pred = target.clone().requires_grad_()
+    value = loss(pred, target)
+    value.backward()
+    assert value.item() == pytest.approx(0, abs=1e-6)
+    assert torch.isfinite(pred.grad).all()
+
+
+@pytest.mark.parametrize("loss", [SSIMLoss(), MSSSIMLoss(window_size=5, weights=(0.4, 0.6))])
+def test_compiles_without_a_graph_break(loss: torch.nn.Module) -> None:
+    pred, target = torch.rand(2, 1, 3, 24, 24)
+    compiled = torch.compile(loss, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(pred, target), loss(pred, target))
+
+
+def test_bfloat16_is_compared_in_float32() -> None:
+    pred, target = torch.rand(2, 1, 3, 16, 16).bfloat16()
+    assert SSIMLoss()(pred, target).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: ssim(x, x[:, :1]), "must have one shape"),
+        (lambda x: ssim(x[..., :5], x[..., :5]), "at least 11"),
+        (lambda x: ssim(x, x, window_size=4), "odd and positive, not 4"),
+        (lambda x: ms_ssim(x, x), "at least 161"),
+        (lambda x: ms_ssim(x, x, weights=()), "weights must hold"),
+        (lambda x: ssim(x, x, reduction="avg"), "not 'avg'"),
+    ],
+)
+def test_errors_name_the_argument(call: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call(torch.rand(1, 3, 16, 16))  # type: ignore[operator]
+
+
+def test_integers_are_refused() -> None:
+    image = torch.zeros(1, 3, 16, 16, dtype=torch.uint8)
+    with pytest.raises(TypeError, match="pred must be a floating-point"):
+        ssim(image, image)
