@@ -42,6 +42,14 @@ class Loss(nn.Module):
         return value * weight
 
 
+def without_gradient(value: Any) -> Any:
+    """A target, cut from its graph whatever the caller forgot; what is no tensor is left alone.
+
+    Functions stay symmetric in their arguments; the modules made of them train ``pred`` only.
+    """
+    return value.detach() if isinstance(value, Tensor) else value
+
+
 class FunctionLoss(Loss):
     """A plain function as a module; its options are bound when it is made.
 

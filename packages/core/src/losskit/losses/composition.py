@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from losskit.loss import Loss
+from losskit.loss import Loss, without_gradient
 from losskit.losses.pixel import charbonnier_loss, l1_loss, mse_loss
 from losskit.reduction import Reduction, check_reduction
 
@@ -25,7 +25,11 @@ def compose(
 
     Raises:
         ValueError: shapes do not fit.
+        TypeError: ``alpha`` is not a floating-point tensor.
     """
+    if not isinstance(alpha, Tensor) or not alpha.is_floating_point():
+        kind = getattr(alpha, "dtype", type(alpha).__name__)
+        raise TypeError(f"pred_alpha must be a floating-point tensor, not {kind}")
     if fg.shape != bg.shape:
         raise ValueError(
             f"fg and bg must have one shape, not {tuple(fg.shape)} and {tuple(bg.shape)}"
@@ -74,7 +78,7 @@ class L1CompositionLoss(Loss):
             pred_alpha: the matte, ``(b, 1, h, w)`` in [0, 1].
             fg: the foreground, ``(b, c, h, w)``.
             bg: the background, likewise.
-            ori_merged: the true image, likewise.
+            ori_merged: the true image, likewise; it gets no gradient.
             weight: a mask of one channel or as many as the images.
 
         Returns:
@@ -85,7 +89,7 @@ class L1CompositionLoss(Loss):
         """
         if isinstance(weight, Tensor) and weight.ndim == fg.ndim and weight.shape[1] == 1:
             weight = weight.expand_as(fg)
-        return self.distance(compose(pred_alpha, fg, bg), ori_merged, weight)
+        return self.distance(compose(pred_alpha, fg, bg), without_gradient(ori_merged), weight)
 
 
 class MSECompositionLoss(L1CompositionLoss):

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from losskit.loss import Loss
+from losskit.loss import Loss, without_gradient
 from losskit.losses.pixel import _check, l1_loss
 from losskit.reduction import Reduction, check_reduction
 
@@ -69,5 +69,8 @@ class GradientLoss(Loss):
         self.reduction: Reduction = reduction
 
     def forward(self, pred: Tensor, target: Tensor, weight: Tensor | float | None = None) -> Tensor:
-        """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``, under a mask."""
-        return gradient_loss(pred, target, weight, reduction=self.reduction)
+        """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``, under a mask.
+
+        ``target`` gets no gradient; use the function where both sides learn.
+        """
+        return gradient_loss(pred, without_gradient(target), weight, reduction=self.reduction)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from losskit.loss import Loss
+from losskit.loss import Loss, without_gradient
 from losskit.reduction import Reduction, check_reduction, check_same_shape, masked_loss
 
 
@@ -157,9 +157,16 @@ class L1Loss(Loss):
         self.sample_wise = sample_wise
 
     def forward(self, pred: Tensor, target: Tensor, weight: Tensor | float | None = None) -> Tensor:
-        """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``, under a mask."""
+        """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``, under a mask.
+
+        ``target`` gets no gradient; use the function where both sides learn.
+        """
         return l1_loss(
-            pred, target, weight=weight, reduction=self.reduction, sample_wise=self.sample_wise
+            pred,
+            without_gradient(target),
+            weight=weight,
+            reduction=self.reduction,
+            sample_wise=self.sample_wise,
         )
 
     def extra_repr(self) -> str:
@@ -179,9 +186,16 @@ class MSELoss(L1Loss):
     """
 
     def forward(self, pred: Tensor, target: Tensor, weight: Tensor | float | None = None) -> Tensor:
-        """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``, under a mask."""
+        """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``, under a mask.
+
+        ``target`` gets no gradient; use the function where both sides learn.
+        """
         return mse_loss(
-            pred, target, weight=weight, reduction=self.reduction, sample_wise=self.sample_wise
+            pred,
+            without_gradient(target),
+            weight=weight,
+            reduction=self.reduction,
+            sample_wise=self.sample_wise,
         )
 
 
@@ -206,10 +220,13 @@ class CharbonnierLoss(L1Loss):
         self.eps = eps
 
     def forward(self, pred: Tensor, target: Tensor, weight: Tensor | float | None = None) -> Tensor:
-        """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``, under a mask."""
+        """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``, under a mask.
+
+        ``target`` gets no gradient; use the function where both sides learn.
+        """
         return charbonnier_loss(
             pred,
-            target,
+            without_gradient(target),
             eps=self.eps,
             weight=weight,
             reduction=self.reduction,
@@ -237,5 +254,7 @@ class HuberLoss(Loss):
         self.delta = delta
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
-        """The loss of ``pred`` against ``target``, of one shape."""
-        return huber_loss(pred, target, delta=self.delta, reduction=self.reduction)
+        """The loss of ``pred`` against ``target``, of one shape; ``target`` gets no gradient."""
+        return huber_loss(
+            pred, without_gradient(target), delta=self.delta, reduction=self.reduction
+        )

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from losskit.loss import Loss
+from losskit.loss import Loss, without_gradient
 from losskit.losses.pixel import _check
 from losskit.reduction import Reduction, check_reduction, reduce
 
@@ -70,4 +70,4 @@ class PSNRLoss(Loss):
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
         """The negative PSNR of ``pred`` against ``target``, both ``(b, c, h, w)`` in [0, 1]."""
-        return psnr_loss(pred, target, to_y=self.to_y, reduction=self.reduction)
+        return psnr_loss(pred, without_gradient(target), to_y=self.to_y, reduction=self.reduction)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from losskit.loss import Loss
+from losskit.loss import Loss, without_gradient
 from losskit.losses.pixel import l1_loss
 
 
@@ -55,4 +55,4 @@ class MaskedTVLoss(Loss):
 
     def forward(self, pred: Tensor, mask: Tensor | None = None) -> Tensor:
         """The total variation of ``pred``, ``(b, c, h, w)``, where ``mask`` is 1."""
-        return masked_tv_loss(pred, mask)
+        return masked_tv_loss(pred, without_gradient(mask))
