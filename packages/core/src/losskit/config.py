@@ -57,7 +57,7 @@ def _parse(text: str, suffix: str) -> Any:
     import yaml  # 35 ms that `losskit list` need not pay
 
     try:
-        return yaml.load(text, Loader=_yaml_loader())  # noqa: S506 - a SafeLoader
+        return yaml.load(text, Loader=_yaml_loader())  # a SafeLoader
     except yaml.YAMLError as error:
         raise ValueError(one_line(error)) from error
 
@@ -87,7 +87,7 @@ def _yaml_loader() -> type[yaml.SafeLoader]:
     Loader.add_constructor("tag:yaml.org,2002:map", mapping)
     Loader.add_implicit_resolver(
         "tag:yaml.org,2002:float",
-        re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+"),
+        re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+\Z"),
         list("-+.0123456789"),
     )
     return Loader

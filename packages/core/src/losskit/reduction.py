@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
+import torch
 from torch import Tensor
 
 from losskit.errors import nearest
@@ -81,14 +82,16 @@ def weighted_reduce(
             f"weight of shape {tuple(weight.shape)} does not fit a loss of shape "
             f"{tuple(loss.shape)}: give the same shape, or one channel"
         )
-    loss = loss * weight
+    loss = loss * weight.to(loss.dtype)
     if reduction != "mean":
         return reduce(loss, reduction)
+    # Summed in fp32 at least: in fp16 the sum over a mask of 300×300 pixels is infinite.
+    wide = torch.promote_types(loss.dtype, torch.float32)
     weight = weight.expand_as(loss)
     if sample_wise:
-        per_sample = loss.flatten(1).sum(1) / (weight.flatten(1).sum(1) + _WEIGHT_EPS)
-        return per_sample.mean()
-    return loss.sum() / (weight.sum() + _WEIGHT_EPS)
+        totals = weight.flatten(1).sum(1, dtype=wide) + _WEIGHT_EPS
+        return (loss.flatten(1).sum(1, dtype=wide) / totals).mean().to(loss.dtype)
+    return (loss.sum(dtype=wide) / (weight.sum(dtype=wide) + _WEIGHT_EPS)).to(loss.dtype)
 
 
 def masked_loss(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
