@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,7 +69,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     maps = HeatMaps(scorers, arguments.maps) if arguments.maps else None
     low, high = arguments.range
     rows: list[dict[str, Any]] = []
-    for batch in batches(_load(_progress(pairs), arguments.workers), arguments.batch):
+    for batch in batches(load_pairs(_progress(pairs), arguments.workers), arguments.batch):
         pred, target = (
             (side.to(arguments.device) * (high - low) + low) for side in (batch.pred, batch.target)
         )
@@ -155,20 +156,25 @@ def batches(items: Iterable[tuple[str, Tensor, Tensor]], size: int) -> Iterator[
         yield together()
 
 
-def _load(
-    pairs: Iterable[tuple[str, Path, Path]], workers: int
+def load_pairs(
+    pairs: Iterable[tuple[str, Path, Path]], workers: int, *, size: int | None = None
 ) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Read ahead in threads, but never hold more than a few images at once."""
+    """Read pairs of images in threads, ahead, but never holding more than a few at once.
+
+    Raises:
+        LosskitError: a file cannot be read, or the two of a pair differ in size.
+    """
+    read = partial(read_image, size=size)
     waiting = iter(pairs)
     with ThreadPoolExecutor(workers) as pool:
         futures = [
-            (name, pool.submit(read_image, a), pool.submit(read_image, b))
+            (name, pool.submit(read, a), pool.submit(read, b))
             for name, a, b in islice(waiting, 2 * workers)
         ]
         while futures:
             name, pred, target = futures.pop(0)
             for next_name, a, b in islice(waiting, 1):
-                futures.append((next_name, pool.submit(read_image, a), pool.submit(read_image, b)))
+                futures.append((next_name, pool.submit(read, a), pool.submit(read, b)))
             left, right = pred.result(), target.result()
             if left.shape != right.shape:
                 sizes = [f"{t.shape[3]}×{t.shape[2]}" for t in (left, right)]

@@ -1,0 +1,51 @@
+"""A balance report as a drawing."""
+
+from __future__ import annotations
+
+from losskit.balance import BalanceReport
+from losskit.svg import PALETTE, document, line, number, rect, text, ticks
+
+_LEFT, _RIGHT, _TOP, _ROW = 210.0, 150.0, 58.0, 38.0
+_PLOT = 360.0
+
+
+def draw(report: BalanceReport) -> str:
+    """Each term's share of the gradient as a bar, and its wished share as a mark, in SVG."""
+    names = [term.name for term in report.terms]
+    longest = max(term.share for term in report.terms)
+    top = min(1.0, max(longest, *report.wanted.values()) * 1.05) or 1.0
+    height = _TOP + _ROW * len(names) + 54
+
+    def at(share: float) -> float:
+        return _LEFT + _PLOT * share / top
+
+    bottom = _TOP + _ROW * len(names)
+    parts = [text(16, 26, "Share of the gradient, by term", size=16, bold=True)]
+    parts += [
+        rect(_LEFT, 36, 12, 10, PALETTE[0]),
+        text(_LEFT + 18, 45, "now", css="soft"),
+        rect(_LEFT + 56, 34, 3, 14, PALETTE[1]),
+        text(_LEFT + 66, 45, "wanted", css="soft"),
+        text(_LEFT + _PLOT + 14, 45, "weight → proposed", css="soft"),
+    ]
+    for tick in ticks(0, top, 5):
+        parts += [
+            line(at(tick), _TOP, at(tick), bottom),
+            text(at(tick), bottom + 18, f"{tick:.0%}", anchor="middle", css="soft"),
+        ]
+    for index, term in enumerate(report.terms):
+        y = _TOP + _ROW * index
+        now = "adaptive" if term.weight is None else number(term.weight)
+        then = "–" if term.proposed is None else number(term.proposed)
+        wanted = at(report.wanted[term.name])
+        parts += [
+            text(_LEFT - 10, y + 18, term.name, anchor="end", size=13),
+            text(_LEFT - 10, y + 31, f"‖∇‖ {number(term.norm)}", anchor="end", size=10, css="soft"),
+            rect(_LEFT, y + 9, at(term.share) - _LEFT, 20, PALETTE[0]),
+            rect(wanted - 1.5, y + 4, 3, 30, PALETTE[1]),
+            text(_LEFT + _PLOT + 14, y + 23, f"{now} → {then}", size=13),
+        ]
+    caption = f"share of the sum of gradient norms at the pixels, mean of {report.batches} batches"
+    parts.append(text(_LEFT + _PLOT / 2, bottom + 40, caption, anchor="middle", css="soft"))
+    width = _LEFT + _PLOT + _RIGHT
+    return document(width, height, parts, title="Share of the gradient, by term")

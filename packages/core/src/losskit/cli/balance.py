@@ -1,0 +1,118 @@
+"""``losskit balance OBJECTIVE``: which term dominates, and weights that would change it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from losskit.cli.evaluate import batches, load_pairs, parse_range
+from losskit.cli.images import paired_files
+from losskit.cli.listing import add_json, print_json, print_table
+from losskit.errors import ConfigError, LosskitError
+from losskit.spec import one_line
+
+if TYPE_CHECKING:
+    from losskit.balance import BalanceReport
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``losskit balance``."""
+    parser.description = (
+        "Measure the gradient of each term by the image 'pred', over batches of image pairs, and "
+        "propose weights for a wished ratio of the gradients' norms."
+    )
+    add = parser.add_argument
+    add("objective", type=Path, help="a config with 'terms' (YAML, JSON, TOML)")
+    add("--pred", type=Path, required=True, help="an image, or a folder of images")
+    add("--target", type=Path, required=True, help="the image or folder to compare with")
+    add("--ratio", default="", metavar="TERM=1,TERM=2", help="wished ratio (default: all equal)")
+    add("--size", type=int, metavar="PX", help="scale the shorter side to this many pixels")
+    add("--batch", type=int, default=4, help="equal-sized images at once (default 4)")
+    add("--limit", type=int, default=16, help="at most so many batches (default 16)")
+    add("--iteration", type=int, default=0, help="the iteration that schedules see (default 0)")
+    add("--range", type=parse_range, default=(0.0, 1.0), metavar="LOW,HIGH", help="default: 0,1")
+    add("--plot", type=Path, metavar="FILE.svg", help="also draw the shares")
+    add("--device", default="cpu", help="cpu, cuda, ...")
+    add_json(parser)
+    parser.set_defaults(run=_balance)
+
+
+def _balance(arguments: argparse.Namespace) -> int:
+    for name in ("size", "batch", "limit"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise ConfigError(f"--{name} must be at least 1, not {value}")
+    ratio = parse_ratio(arguments.ratio)
+    from losskit.balance import report
+    from losskit.config import load_objective
+
+    objective = load_objective(arguments.objective).to(arguments.device).eval()
+    result = report(objective, _outputs(arguments), ratio=ratio)
+    if arguments.plot:
+        from losskit.balance_plot import draw
+
+        try:
+            arguments.plot.write_text(draw(result), encoding="utf-8")
+        except OSError as error:
+            raise LosskitError(f"cannot write {arguments.plot}: {one_line(error)}") from error
+    if arguments.json:
+        print_json(
+            batches=result.batches, wanted=result.wanted, terms=[asdict(t) for t in result.terms]
+        )
+        return 0
+    _print(result)
+    return 0
+
+
+def parse_ratio(words: str) -> dict[str, float]:
+    """``"loss_l1=1,loss_perceptual=2"`` as numbers by term.
+
+    Raises:
+        ConfigError: a part is not ``name=number``.
+    """
+    ratio = {}
+    for part in filter(None, words.split(",")):
+        name, _, value = part.partition("=")
+        try:
+            ratio[name.strip()] = float(value)
+        except ValueError as error:
+            raise ConfigError(f"--ratio is written TERM=NUMBER,..., not {part!r}") from error
+    return ratio
+
+
+def _outputs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    low, high = arguments.range
+    pairs = load_pairs(paired_files(arguments.pred, arguments.target), 4, size=arguments.size)
+    for index, batch in enumerate(batches(pairs, arguments.batch)):
+        if index == arguments.limit:
+            return
+        pred, target = (
+            (side.to(arguments.device) * (high - low) + low) for side in (batch.pred, batch.target)
+        )
+        yield {"pred": pred, "target": target, "iteration": arguments.iteration}
+
+
+def _print(result: BalanceReport) -> None:
+    rows = []
+    for term in result.terms:
+        rows.append(
+            (
+                term.name,
+                f"{term.value:.4g}",
+                f"{term.norm:.3g} ± {term.deviation:.1g}",
+                f"{term.share:.1%}",
+                f"{result.wanted[term.name]:.1%}",
+                f"{term.alignment:+.2f}",
+                "adaptive" if term.weight is None else f"{term.weight:g}",
+                "-" if term.proposed is None else f"{term.proposed:.3g}",
+            )
+        )
+        rows += [(f"  {k}", "", f"{v:.3g}", "", "", "", "", "") for k, v in term.parts.items()]
+    header = ("TERM", "VALUE", "GRADIENT", "SHARE", "WANTED", "COSINE", "WEIGHT", "PROPOSED")
+    print_table(header, rows)
+    for term in result.terms:
+        if term.norm == 0:
+            print(f"\n{term.name} has no gradient on these images: no weight changes that")
