@@ -1,0 +1,42 @@
+"""CLIP losses: image against text, edit directions, image against image, patches.
+
+Everything is imported when it is first used; importing the package imports neither torch nor
+open_clip.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_EXPORTS = {
+    "CLIPDirectionalLoss": "losskit_clip.directional",
+    "CLIPImageLoss": "losskit_clip.image",
+    "CLIPLoss": "losskit_clip.text",
+    "CLIPPatchLoss": "losskit_clip.patches",
+    "ClipPreprocess": "losskit_clip.preprocess",
+    "StyleClipPreprocess": "losskit_clip.preprocess",
+    "clip_directional_loss": "losskit_clip.directional",
+    "clip_feature_loss": "losskit_clip.image",
+    "clip_text_loss": "losskit_clip.text",
+    "perspective_patches": "losskit_clip.perspective",
+}
+__all__ = sorted(_EXPORTS)  # noqa: PLE0605
+
+if TYPE_CHECKING:
+    from losskit_clip.directional import CLIPDirectionalLoss, clip_directional_loss
+    from losskit_clip.image import CLIPImageLoss, clip_feature_loss
+    from losskit_clip.patches import CLIPPatchLoss
+    from losskit_clip.perspective import perspective_patches
+    from losskit_clip.preprocess import ClipPreprocess, StyleClipPreprocess
+    from losskit_clip.text import CLIPLoss, clip_text_loss
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(_EXPORTS[name]), name)
+    raise AttributeError(f"module 'losskit_clip' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

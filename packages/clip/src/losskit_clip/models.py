@@ -1,0 +1,162 @@
+"""open_clip models by name: told apart, loaded, and explained when they cannot be had."""
+
+from __future__ import annotations
+
+import copy
+import socket
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import open_clip
+import torch
+from open_clip.pretrained import get_pretrained_cfg
+from torch import Tensor, nn
+
+from losskit.errors import WeightsError, nearest
+from losskit.spec import one_line
+from losskit.weights import SUFFIXES, random_seed
+
+DEFAULT_WEIGHTS = "openai"
+Tokenizer = Callable[[list[str]], Tensor]
+_REMOTE = ("hf-hub:", "local-dir:")
+
+
+def check_model(model: str | nn.Module, weights: str | None) -> tuple[str | nn.Module, str | None]:
+    """The model's open_clip name (``"ViT-B/32"`` → ``"ViT-B-32"``) and the weights' tag or path.
+
+    Raises:
+        ValueError: no such model or tag; the message names the nearest.
+        TypeError: ``model`` is neither a name nor a module.
+    """
+    if isinstance(model, nn.Module):
+        if weights is not None:
+            raise ValueError(
+                f"weights={weights!r} does not go with a model that is given as an object: "
+                "load them into it, and leave weights out"
+            )
+        if not hasattr(model, "visual") or not hasattr(model, "encode_text"):
+            raise TypeError(
+                f"model must be an open_clip model (with visual and encode_text), not "
+                f"{type(model).__name__}"
+            )
+        return model, None
+    if not isinstance(model, str):
+        raise TypeError(f"model must be an open_clip name or model, not {model!r}")
+    if model.startswith(_REMOTE):
+        return model, weights
+    name, known = model.replace("/", "-"), open_clip.list_models()
+    if name not in known:
+        raise ValueError(
+            f"model {model!r} is not one of open_clip's{nearest(name, known)}; "
+            "open_clip.list_models() lists them"
+        )
+    tag = weights if weights is not None else DEFAULT_WEIGHTS
+    if _is_file(tag) or random_seed(tag) is not None or get_pretrained_cfg(name, tag):
+        return name, tag
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    raise ValueError(
+        f"weights {tag!r} are not known for model {name!r}{nearest(tag, tags)}; "
+        f"give one of {', '.join(tags) or 'no tags'}, a path ending in {', '.join(SUFFIXES)}, "
+        "or 'random'"
+    )
+
+
+def _is_file(weights: str) -> bool:
+    return Path(weights).suffix in SUFFIXES or Path(weights).is_file()
+
+
+def load_model(model: str | nn.Module, weights: str | None) -> nn.Module:
+    """The model, loaded; an object is copied, so that freezing the copy leaves it alone.
+
+    Raises:
+        WeightsError: the weights cannot be had; the message holds the command that fetches them.
+    """
+    if isinstance(model, nn.Module):
+        return copy.deepcopy(model)
+    seed = random_seed(weights)
+    if seed is not None:
+        torch.manual_seed(seed)
+        return open_clip.create_model(model, pretrained=None, pretrained_text=False)  # type: ignore[no-any-return]
+    options: dict[str, Any] = {}
+    if weights is not None and not _is_file(weights):
+        config = get_pretrained_cfg(model, weights)
+        # Weights trained with QuickGELU give other numbers without it, and open_clip only warns.
+        options["force_quick_gelu"] = bool(config.get("quick_gelu"))
+        _check_reachable(model, weights, config)
+    elif weights is not None and not Path(weights).is_file():
+        raise WeightsError(f"there is no weights file {weights!r} for model {model!r}")
+    try:
+        return open_clip.create_model(model, pretrained=weights, **options)  # type: ignore[no-any-return]
+    except Exception as error:
+        if weights is not None and _is_file(weights):
+            raise WeightsError(
+                f"{weights!r} is no checkpoint of model {model!r} ({type(error).__name__}: "
+                f"{one_line(error)[:200]})"
+            ) from error
+        raise _cannot_fetch(model, weights, one_line(error)[:200]) from error
+
+
+def _check_reachable(model: str, tag: str, config: dict[str, Any]) -> None:
+    """Fail at once without internet; huggingface_hub would retry for a minute first."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    repository, _, file = str(config.get("hf_hub", "")).rpartition("/")
+    if repository:
+        names = (file,) if file else ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+        if any(isinstance(try_to_load_from_cache(repository, name), str) for name in names):
+            return
+        if constants.HF_HUB_OFFLINE:
+            raise _cannot_fetch(model, tag, "HF_HUB_OFFLINE is set and they are not in the cache")
+        address = constants.ENDPOINT
+    else:
+        address = str(config.get("url", ""))
+        cached = Path("~/.cache/clip").expanduser() / Path(urlsplit(address).path).name
+        if cached.is_file():
+            return
+    host = urlsplit(address).hostname
+    if host is None or urllib.request.getproxies():  # a proxy resolves names itself
+        return
+    try:
+        socket.getaddrinfo(host, 443)
+    except OSError as error:
+        raise _cannot_fetch(model, tag, f"{host} cannot be reached: {one_line(error)}") from error
+
+
+def _cannot_fetch(model: str, tag: str | None, why: str) -> WeightsError:
+    given = "" if tag is None else f", pretrained={tag!r}"
+    return WeightsError(
+        f"the weights {tag!r} of model {model!r} cannot be had: {why}; fetch them where there is "
+        f'internet with: python -c "import open_clip; open_clip.create_model({model!r}{given})" and '
+        "copy that machine's ~/.cache here, or give weights= a path"
+    )
+
+
+def tokenizer_for(model: str | nn.Module, tokenizer: Tokenizer | None = None) -> Tokenizer:
+    """The model's tokenizer, or the one given.
+
+    Raises:
+        ValueError: a model object has a vocabulary other than CLIP's and no tokenizer is given.
+        WeightsError: the tokenizer's files would have to be fetched and cannot be.
+    """
+    if tokenizer is not None:
+        return tokenizer
+    if isinstance(model, str):
+        try:
+            return open_clip.get_tokenizer(model)  # type: ignore[no-any-return]
+        except Exception as error:
+            raise WeightsError(
+                f"the tokenizer of model {model!r} cannot be had: {one_line(error)[:200]}; fetch it "
+                f"where there is internet with open_clip.get_tokenizer({model!r}), or give tokenizer="
+            ) from error
+    text = getattr(model, "text", model)
+    clip_tokenizer = open_clip.SimpleTokenizer(context_length=getattr(text, "context_length", 77))
+    size = getattr(text, "vocab_size", clip_tokenizer.vocab_size)
+    if size != clip_tokenizer.vocab_size:
+        raise ValueError(
+            f"the model's vocabulary has {size!r} entries, CLIP's has {clip_tokenizer.vocab_size}: "
+            "give tokenizer=, or tokens instead of strings"
+        )
+    return clip_tokenizer  # type: ignore[no-any-return]

@@ -1,0 +1,177 @@
+"""Texts to embeddings, each encoded once and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from losskit.backbones import Backbone
+from losskit.backbones.cache import FeatureCache, stamp_of
+from losskit.errors import nearest
+from losskit_clip.models import Tokenizer, tokenizer_for
+from losskit_clip.towers import text_tower
+
+#: One text, several, or texts with weights.
+Prompts: TypeAlias = str | Sequence[str] | Mapping[str, float]
+Templates: TypeAlias = Literal["imagenet", "simple"] | Sequence[str] | None
+_KEPT = 4096  # texts; 8 MB of embeddings for a ViT-B
+
+
+def weighted_prompts(prompts: Prompts | None, argument: str = "prompts") -> dict[str, float]:
+    """Texts with their weights; 1 where none is given.
+
+    Raises:
+        TypeError: not texts, or a weight that is no number.
+        ValueError: a weight of 0, or an empty collection.
+    """
+    if prompts is None:
+        return {}
+    if isinstance(prompts, str):
+        prompts = [prompts]
+    if not isinstance(prompts, Mapping):
+        if not isinstance(prompts, Sequence):
+            raise TypeError(
+                f"{argument} must be text, texts or texts with weights, not {prompts!r}"
+            )
+        prompts = dict.fromkeys(prompts, 1.0)
+    if not prompts:
+        raise ValueError(f"{argument} is empty: give at least one text, or leave it out")
+    for text, weight in prompts.items():
+        if not isinstance(text, str):
+            raise TypeError(f"{argument} must hold texts, not {text!r}")
+        if isinstance(weight, bool) or not isinstance(weight, int | float):
+            raise TypeError(
+                f"the weight of {text!r} in {argument} must be a number, not {weight!r}"
+            )
+        if weight == 0:
+            raise ValueError(f"the weight of {text!r} in {argument} is 0: leave the text out")
+    return {text: float(weight) for text, weight in prompts.items()}
+
+
+def fill_templates(text: str, templates: Templates) -> list[str]:
+    """The sentences a text makes: ``"cat"`` in ``"a photo of a {}."``.
+
+    Args:
+        text: what goes into the templates.
+        templates: ``None``: the text itself; ``"imagenet"``: the 80 of CLIP's ImageNet evaluation;
+            ``"simple"``: its 7 best; or sentences with ``{}`` in them.
+
+    Raises:
+        ValueError: the name is unknown, or a template has no ``{}``.
+    """
+    if templates is None:
+        return [text]
+    if isinstance(templates, str):
+        import open_clip
+
+        sets: dict[str, Any] = {
+            "imagenet": open_clip.OPENAI_IMAGENET_TEMPLATES,
+            "simple": open_clip.SIMPLE_IMAGENET_TEMPLATES,
+        }
+        if templates not in sets:
+            raise ValueError(
+                f"templates must be 'imagenet', 'simple' or sentences with '{{}}', not "
+                f"{templates!r}{nearest(templates, sets)}"
+            )
+        return [template(text) for template in sets[templates]]
+    for template in templates:
+        if "{}" not in template:
+            raise ValueError(f"the template {template!r} has no '{{}}' for the text to go into")
+    return [template.replace("{}", text) for template in templates]
+
+
+class TextEncoder:
+    """Embeds texts with a model's text tower; what was embedded before is not embedded again.
+
+    An embedding is the mean over templates of normalised embeddings, so that differences of two are
+    StyleGAN-NADA's text direction.
+
+    Args:
+        model: an open_clip name or model, as checked by ``check_model``.
+        weights: its weights.
+        tower: a handle on its text tower; made when needed if not given.
+        templates: see [`fill_templates`][losskit_clip.prompts.fill_templates].
+        tokenizer: for models without one of their own.
+    """
+
+    def __init__(
+        self,
+        model: str | nn.Module,
+        weights: str | None,
+        *,
+        tower: Backbone | None = None,
+        templates: Templates = None,
+        tokenizer: Tokenizer | None = None,
+    ) -> None:
+        self.model, self.weights = model, weights
+        self.tower = tower
+        fill_templates("", templates)
+        self.templates = templates if isinstance(templates, str | None) else tuple(templates)
+        self.tokenizer = tokenizer
+        self._texts: dict[str, Tensor] = {}
+        self._tokens = FeatureCache()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_tokens": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _tokens=FeatureCache())
+
+    def free(self) -> None:
+        """Let the text tower go; it is loaded again if a text comes that is not known yet."""
+        self.tower = None
+
+    def texts(self, texts: Sequence[str], device: torch.device) -> Tensor:
+        """Embeddings of strings, ``(n, d)``."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._texts]
+        if new:
+            if len(self._texts) + len(new) > _KEPT:
+                self._texts.clear()
+                new = list(dict.fromkeys(texts))
+            filled = [fill_templates(text, self.templates) for text in new]
+            tokenize = tokenizer_for(self.model, self.tokenizer)
+            tokens = tokenize([sentence for sentences in filled for sentence in sentences])
+            embeddings = F.normalize(self._encode(tokens.to(device)), dim=-1)
+            means = embeddings.view(len(new), -1, embeddings.shape[-1]).mean(1)
+            self._texts.update(zip(new, means.unbind(), strict=True))
+        return torch.stack([self._texts[text].to(device) for text in texts])
+
+    def tokens(self, tokens: Tensor) -> Tensor:
+        """Embeddings of token ids ``(n, context)``, kept while that very tensor lives unchanged."""
+        stamp = stamp_of(tokens)
+        known = None if stamp is None else self._tokens.get(0, tokens, stamp)
+        if known is not None:
+            return known["embedding"]
+        embeddings = F.normalize(self._encode(tokens), dim=-1)
+        if stamp is not None:
+            self._tokens.put(0, tokens, stamp, {"embedding": embeddings})
+        return embeddings
+
+    def _encode(self, tokens: Tensor) -> Tensor:
+        if self.tower is None:
+            self.tower = text_tower(self.model, self.weights)
+        return self.tower.features(tokens.float(), grad=False)["embedding"]
+
+    def __call__(self, text: str | Sequence[str] | Tensor, device: torch.device) -> Tensor:
+        """Embeddings of one text, several, or their tokens: ``(n, d)``.
+
+        Raises:
+            TypeError: it is none of these.
+            ValueError: tokens of a wrong shape.
+        """
+        if isinstance(text, Tensor):
+            if text.is_floating_point() or text.dtype == torch.bool:
+                raise TypeError(f"text as a tensor must hold token ids, not {text.dtype}")
+            if text.ndim not in (1, 2):
+                raise ValueError(f"text must have the shape (n, context), not {tuple(text.shape)}")
+            return self.tokens(text.to(device) if text.ndim == 2 else text.to(device)[None])
+        texts = (
+            [text] if isinstance(text, str) else list(text) if isinstance(text, Sequence) else []
+        )
+        if not texts or not all(isinstance(item, str) for item in texts):
+            raise TypeError(f"text must be a string, strings or token ids, not {text!r:.80}")
+        return self.texts(texts, device)
