@@ -15,3 +15,6 @@ exclude_patterns = ["_build", "README.md"]
 html_theme = "furo"
 html_title = "losskit"
 nitpicky = True
+# `losskit atlas --out docs/_atlas` before the build puts the atlas at /atlas of the site; it shows
+# photographs, which never go into the repository.
+html_extra_path = ["_atlas"] if (Path(__file__).parent / "_atlas").exists() else []
