@@ -8,7 +8,8 @@ sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 project = "losskit"
 author = "The losskit developers"
 copyright = "The losskit developers"
-extensions = ["myst_parser", "catalogue"]
+extensions = ["myst_parser", "catalogue", "mathml"]
+html_math_renderer = "mathml"
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build", "README.md"]

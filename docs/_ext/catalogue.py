@@ -15,7 +15,7 @@ from losskit.registry import list_losses, plugins
 from losskit.spec import LossSpec, resolve_target
 
 _SECTIONS = ("Args", "Returns", "Raises", "Example", "Examples", "References", "Reference", "Note")
-_CROSS_REFERENCE = re.compile(r"\[(`[^`]+`)\]\[[^\]]+\]")
+_CROSS_REFERENCE = re.compile(r"\[(`[^`]+`)\]\[[^\]]*\]")
 
 
 def setup(app: Any) -> dict[str, Any]:
@@ -71,13 +71,14 @@ def section(spec: LossSpec) -> str:
 
 
 def _documentation(spec: LossSpec) -> str:
-    """The class's docstring, or its function's where the class only points there."""
+    """The docstring of a loss, or of the function that its first paragraph points to."""
     target = resolve_target(spec.target)
     text = inspect.getdoc(target) or ""
-    pointer = re.match(r"\[`\w+`\]\[([\w.]+)\] as a module\.", text)
-    if pointer:
-        module, _, name = pointer[1].rpartition(".")
-        text = (inspect.getdoc(resolve_target(f"{module}:{name}")) or "") + "\n"
+    pointer = _CROSS_REFERENCE.search(text.partition("\n\n")[0])
+    name = pointer[1].strip("`") if pointer else ""
+    function = getattr(inspect.getmodule(target), name, None)
+    if inspect.isfunction(function) and not text.startswith("One minus"):
+        return f"{inspect.getdoc(function) or ''}\n"
     return text
 
 
