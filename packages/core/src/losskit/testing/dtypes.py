@@ -24,7 +24,7 @@ from losskit.testing.case import (
 from losskit.testing.checks import check
 
 _AUTOCAST_RTOL = 0.1  # bf16 has 8 bits, and a network adds up many of them
-_AUTOCAST_ATOL = 0.05
+_AUTOCAST_ATOL = 0.01
 #: What torch says when devices are mixed; other complaints are the meta device's own.
 _MIXED = ("not on the expected device", "same device", "Expected all tensors")
 

@@ -177,6 +177,16 @@ def check_rejects(case: LossCase) -> None:
         raise NotApplicable("no input is a tensor of its own")
 
 
+def _images(example: Example) -> list[str]:
+    """The tensors that get gradients; for a penalty on a network, the images it is evaluated at."""
+    own = [name for name in example.grad if isinstance(example.inputs[name], Tensor)]
+    return own or [
+        name
+        for name, value in example.inputs.items()
+        if isinstance(value, Tensor) and value.is_floating_point() and value.ndim == 4
+    ]
+
+
 def _wrong(example: Example) -> Iterator[tuple[str, dict[str, Any]]]:
     """Inputs that must be refused, each with what is wrong about it."""
     for grad, frozen in pairs(example):
@@ -190,10 +200,8 @@ def _wrong(example: Example) -> Iterator[tuple[str, dict[str, Any]]]:
         )
         if target.shape[0] > 1:
             yield f"a {frozen} of batch 1", {**inputs, frozen: target[:1]}
-    for name in example.grad:
+    for name in _images(example):
         inputs = prepared(example, grad=False)
         value = inputs[name]
-        if not isinstance(value, Tensor):
-            continue
         yield f"an integer {name}", {**inputs, name: (value * 255).to(torch.int64)}
         yield f"a string as {name}", {**inputs, name: "image.png"}
