@@ -25,8 +25,11 @@ class Engine(Protocol):
     def raw(self, module: nn.Module) -> nn.Module:
         """The network itself, out of its distributed wrapper."""
 
-    def backward(self, loss: Tensor, module: nn.Module, *, last: bool) -> None:
-        """Accumulate gradients; ``last`` is the final part of a batch, after which ranks meet."""
+    def part(self, module: nn.Module, *, last: bool) -> AbstractContextManager[Any]:
+        """Surrounds forward and backward of one part of a batch; after the last, ranks meet."""
+
+    def backward(self, loss: Tensor, module: nn.Module) -> None:
+        """Accumulate gradients."""
 
     def step(self, name: str, module: nn.Module, optimizer: Any) -> None:
         """Clip, if wanted, and update ``module``, which is the ``name`` of the model."""
@@ -46,7 +49,14 @@ class PlainEngine:
             return inner
         return module
 
-    def backward(self, loss: Tensor, module: nn.Module, *, last: bool) -> None:
+    def part(self, module: nn.Module, *, last: bool) -> AbstractContextManager[Any]:
+        """Hold back a ``DistributedDataParallel``'s meeting of ranks until the last part."""
+        if isinstance(module, nn.parallel.DistributedDataParallel) and not last:
+            context: AbstractContextManager[Any] = module.no_sync()
+            return context
+        return contextlib.nullcontext()
+
+    def backward(self, loss: Tensor, module: nn.Module) -> None:
         """``loss.backward()``."""
         loss.backward()  # type: ignore[no-untyped-call]
 
@@ -174,7 +184,7 @@ class GANWithCustomizedLoss(nn.Module):
         self.iteration += 1
         return logs
 
-    def _update(  # noqa: PLR0917
+    def _update(
         self,
         player: str,
         batch: Mapping[str, Any],
@@ -193,11 +203,12 @@ class GANWithCustomizedLoss(nn.Module):
         parts = list(self._parts(batch))
         sums: dict[str, Tensor] = {}
         for index, part in enumerate(parts):
-            with engine.autocast():
-                outputs = outputs_of(part, engine=engine, iteration=iteration)
-                result: ObjectiveOutput = self.objective(outputs, player=player)
-            loss = result.total if len(parts) == 1 else result.total / len(parts)
-            engine.backward(loss, module, last=index == len(parts) - 1)
+            with engine.part(module, last=index == len(parts) - 1):
+                with engine.autocast():
+                    outputs = outputs_of(part, engine=engine, iteration=iteration)
+                    result: ObjectiveOutput = self.objective(outputs, player=player)
+                loss = result.total if len(parts) == 1 else result.total / len(parts)
+                engine.backward(loss, module)
             total = "total_disc" if player == "discriminator" else "total_gen"
             for name, value in {**result.logs, total: result.total.detach()}.items():
                 mean = value if len(parts) == 1 else value / len(parts)

@@ -1,0 +1,137 @@
+"""``losskit gan train | sample`` and ``losskit demo``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from losskit.errors import LosskitError
+
+_TRAIN_FLAGS = ("accelerator", "devices", "strategy", "precision")
+
+
+class _Intermixed(argparse.ArgumentParser):
+    """argparse that takes ``CONFIG --resume key=value`` in any order."""
+
+    _nested = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self._nested:
+            return super().parse_known_args(args, namespace)
+        self._nested = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._nested = False
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``losskit gan``."""
+    commands = parser.add_subparsers(metavar="train | sample", parser_class=_Intermixed)
+    train = commands.add_parser("train", help="train a generator from a config")
+    train.add_argument("config", type=Path, help="a YAML, JSON or TOML file")
+    train.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="change the config: optimizer.lr=1e-4"
+    )
+    train.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
+    train.add_argument("--out", help="the folder everything is written to")
+    train.add_argument("--seed", type=int, help="of everything random")
+    for flag in _TRAIN_FLAGS:
+        train.add_argument(f"--{flag}", help=f"fabric.{flag}")
+    train.add_argument(
+        "--allow-import", action="store_true", help="let the config import code outside losskit"
+    )
+    train.add_argument("--check", action="store_true", help="check the config and data, then stop")
+    train.add_argument("--quiet", action="store_true", help="no progress bar")
+    train.set_defaults(run=_train)
+    sample = commands.add_parser("sample", help="images from a trained generator")
+    sample.add_argument("run_folder", type=Path, metavar="RUN", help="a run's folder or checkpoint")
+    sample.add_argument("--out", type=Path, default=Path("samples"), help="folder for the PNGs")
+    sample.add_argument("--count", type=int, default=16, help="images to make from noise")
+    sample.add_argument("--seed", type=int, default=0, help="of the noise")
+    sample.add_argument(
+        "--interpolate", type=int, default=0, metavar="N", help="N points between pairs of latents"
+    )
+    sample.add_argument(
+        "--input", type=Path, help="an image, or a folder of them, for a generator of images"
+    )
+    sample.add_argument("--grid", action="store_true", help="one sheet instead of single files")
+    sample.add_argument("--no-ema", action="store_true", help="the last weights, not their average")
+    sample.add_argument(
+        "--allow-import", action="store_true", help="let the config import code outside losskit"
+    )
+    sample.set_defaults(run=_sample)
+
+
+def configure_demo(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``losskit demo``."""
+    parser.add_argument("--out", type=Path, default=Path("losskit-demo"), help="folder to write")
+    parser.add_argument(
+        "--minutes", type=float, default=3.0, help="about how long it may take on two cores"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.set_defaults(run=_demo)
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from losskit_gan.trainer.config import load_train_config
+    from losskit_gan.trainer.loop import Stopped, Trainer
+
+    config = load_train_config(arguments.config, _overrides(arguments))
+    trainer = Trainer(config, progress=not arguments.quiet)
+    if arguments.check:
+        print(f"{arguments.config} is fine: {len(trainer.source)} images, {config.steps} steps")
+        return 0
+    try:
+        path = trainer.run(resume=arguments.resume)
+    except Stopped as stop:
+        print(
+            f"stopped at step {stop.step}, saved {stop.checkpoint}; "
+            f"go on with: losskit gan train {arguments.config} --resume"
+        )
+        return 130
+    if trainer.fabric.is_global_zero:
+        print(f"{config.steps} steps done: {path}")
+    return 0
+
+
+def _overrides(arguments: argparse.Namespace) -> Sequence[str]:
+    flags = {f"fabric.{flag}": getattr(arguments, flag) for flag in _TRAIN_FLAGS}
+    flags |= {"out": arguments.out, "seed": arguments.seed}
+    if arguments.allow_import:
+        flags["allow_import"] = "true"
+    return [
+        *arguments.overrides,
+        *(f"{key}={value}" for key, value in flags.items() if value is not None),
+    ]
+
+
+def _sample(arguments: argparse.Namespace) -> int:
+    from losskit_gan.trainer.inference import write_samples
+
+    for name in ("count", "interpolate"):
+        if getattr(arguments, name) < (1 if name == "count" else 0):
+            raise LosskitError(f"--{name} must be positive, not {getattr(arguments, name)}")
+    written = write_samples(
+        arguments.run_folder,
+        arguments.out,
+        count=arguments.count,
+        seed=arguments.seed,
+        interpolate=arguments.interpolate,
+        inputs=arguments.input,
+        as_grid=arguments.grid,
+        use_ema=not arguments.no_ema,
+        allow_import=arguments.allow_import,
+    )
+    for path in written:
+        print(path)
+    return 0
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from losskit_gan.demo.run import run_demo
+
+    print(run_demo(arguments.out, minutes=arguments.minutes, progress=not arguments.quiet))
+    return 0

@@ -1,0 +1,112 @@
+"""Networks, losses and optimisers from a checked config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from losskit.errors import ConfigError, LosskitError
+from losskit.spec import one_line
+from losskit_gan.model import GANWithCustomizedLoss
+from losskit_gan.trainer.config import TrainConfig
+from losskit_gan.trainer.imports import import_named
+
+
+def network(config: Mapping[str, Any], *, allow_import: bool, where: str) -> nn.Module:
+    """Make a network from ``{type: ..., ...arguments}``.
+
+    Raises:
+        ConfigError: the type is unknown or foreign, or it does not take these arguments.
+    """
+    if "type" not in config:
+        raise ConfigError(f"{where} needs 'type', a network's name or 'module:Class'")
+    arguments = {key: value for key, value in config.items() if key != "type"}
+    factory = import_named(
+        config["type"],
+        default_module="losskit_gan.networks",
+        allow_import=allow_import,
+        where=f"{where}.type",
+    )
+    try:
+        made = factory(**arguments)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{where}: {config['type']}: {one_line(error)}") from error
+    if not isinstance(made, nn.Module):
+        raise ConfigError(f"{where}: {config['type']} made a {type(made).__name__}, not a module")
+    return made
+
+
+def model(config: TrainConfig) -> GANWithCustomizedLoss:
+    """Both networks and their losses.
+
+    Raises:
+        ConfigError: a network or a loss config is wrong.
+    """
+    networks = {
+        player: None
+        if getattr(config.model, player) is None
+        else network(
+            getattr(config.model, player),
+            allow_import=config.allow_import,
+            where=f"model.{player}",
+        )
+        for player in ("generator", "discriminator")
+    }
+    generator = networks["generator"]
+    assert generator is not None
+    try:
+        return GANWithCustomizedLoss(
+            generator,
+            networks["discriminator"],
+            **config.losses(),
+            inputs=config.model.inputs,
+            latent_dim=config.model.latent_dim,
+            generator_steps=config.generator_steps,
+            discriminator_steps=config.discriminator_steps,
+            compose=config.model.compose,
+            accumulate=config.accumulate,
+            on_nonfinite=config.on_nonfinite,
+        )
+    except ValueError as error:
+        if isinstance(error, LosskitError):
+            raise
+        raise ConfigError(one_line(error)) from error
+
+
+def optimizer(config: TrainConfig, player: str, module: nn.Module) -> torch.optim.Optimizer:
+    """A player's optimiser.
+
+    Raises:
+        ConfigError: the network has nothing to learn, or the optimiser refuses its values.
+    """
+    import inspect
+
+    values = config.optimizer.of(player)
+    cls = getattr(torch.optim, values.pop("type"))
+    values.pop("clip_norm")
+    accepted = inspect.signature(cls).parameters
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    if not parameters:
+        raise ConfigError(f"the {player} has no parameter to optimise")
+    try:
+        made: torch.optim.Optimizer = cls(
+            parameters, **{key: value for key, value in values.items() if key in accepted}
+        )
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"optimizer.{player}: {one_line(error)}") from error
+    return made
+
+
+def learning_rate_factor(config: TrainConfig, step: int) -> float:
+    """What both learning rates are multiplied by at a step; a function of it alone."""
+    import math
+
+    warmup, schedule = config.optimizer.warmup, config.optimizer.schedule
+    rising = min(1.0, (step + 1) / warmup) if warmup else 1.0
+    progress = min(1.0, max(0, step - warmup) / max(1, config.steps - warmup))
+    if schedule == "cosine":
+        return rising * (1 + math.cos(math.pi * progress)) / 2
+    return rising * (1 - progress if schedule == "linear" else 1.0)

@@ -1,0 +1,158 @@
+"""Checkpoints that are either whole or not there, however the process died.
+
+A state is written to a temporary file, flushed to the disk and renamed; then a seal (size and SHA-256)
+is written beside it in the same way. A file without a seal, or that does not match it, is never
+taken for good: the one before it is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import random
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from losskit.errors import LosskitError
+from losskit.spec import one_line
+
+_NAME = re.compile(r"step-(\d+)\.pt")
+
+
+class CheckpointError(LosskitError, RuntimeError):
+    """A checkpoint is missing, damaged, or not of this run."""
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Put a file in place whole, or not at all: temporary file, fsync, rename, fsync of the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if os.name == "posix":  # the rename itself must survive a power cut
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def save(folder: Path, step: int, state: Mapping[str, Any], *, keep: int) -> Path:
+    """Write ``step-N.pt`` and its seal; remove all but the ``keep`` newest.
+
+    Args:
+        folder: where checkpoints go; made if need be.
+        step: steps done.
+        state: tensors, numbers, texts, and lists and dicts of them, so that it can be read back
+            without running anything.
+        keep: checkpoints that stay, this one among them.
+    """
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    content = buffer.getvalue()
+    path = folder / f"step-{step:08d}.pt"
+    _seal(path).unlink(missing_ok=True)  # never a new state under an old seal
+    write_atomically(path, content)
+    seal = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "step": step}
+    write_atomically(_seal(path), json.dumps(seal).encode())
+    for old in list(_newest_first(folder))[keep:]:
+        _seal(old).unlink(missing_ok=True)
+        old.unlink(missing_ok=True)
+    return path
+
+
+def latest(folder: Path) -> Path | None:
+    """The newest whole checkpoint of a folder; ``None`` if there is none."""
+    return next((path for path in _newest_first(folder) if is_whole(path)), None)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a checkpoint is there with a seal that it matches."""
+    try:
+        seal = json.loads(_seal(path).read_text(encoding="utf-8"))
+        content = path.read_bytes()
+    except (OSError, ValueError):
+        return False
+    return (
+        isinstance(seal, dict)
+        and seal.get("size") == len(content)
+        and seal.get("sha256") == hashlib.sha256(content).hexdigest()
+    )
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint, as data only: nothing in it is run.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    if not path.exists():
+        raise CheckpointError(f"there is no checkpoint {path}")
+    if not is_whole(path):
+        raise CheckpointError(f"{path} is damaged or half written; use the one before it")
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a file that is none
+        raise CheckpointError(f"cannot read {path}: {one_line(error)}") from error
+    return state
+
+
+def find(path: Path) -> Path:
+    """A checkpoint from what a user points at: the file, its folder, or the run's folder.
+
+    Raises:
+        CheckpointError: there is no whole checkpoint.
+    """
+    if path.is_file():
+        return path
+    for folder in (path / "checkpoints", path):
+        found = latest(folder)
+        if found is not None:
+            return found
+    raise CheckpointError(f"there is no whole checkpoint in {path}")
+
+
+def _newest_first(folder: Path) -> Iterator[Path]:
+    named = [(p, _NAME.fullmatch(p.name)) for p in folder.glob("step-*.pt")]
+    numbered = [(int(match.group(1)), path) for path, match in named if match]
+    yield from (path for _, path in sorted(numbered, reverse=True))
+
+
+def _seal(path: Path) -> Path:
+    return path.with_suffix(".seal.json")
+
+
+def random_state() -> dict[str, Any]:
+    """The state of every random generator of this process, as plain data."""
+    version, internal, gauss = random.getstate()
+    kind, keys, place, has_gauss, cached = np.random.get_state(legacy=True)
+    return {
+        "python": [version, list(internal), gauss],
+        "numpy": [kind, [int(key) for key in keys], int(place), int(has_gauss), float(cached)],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_random_state(state: Mapping[str, Any]) -> None:
+    """Restore what ``random_state`` gave; a machine with other devices keeps its own states of those."""
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    kind, keys, *rest = state["numpy"]
+    np.random.set_state((kind, np.array(keys, dtype=np.uint32), *rest))
+    torch.set_rng_state(state["torch"])
+    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])

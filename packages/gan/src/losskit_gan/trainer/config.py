@@ -1,0 +1,165 @@
+"""The training config: its keys, their meaning, and the check of the whole before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from losskit.config import read_config
+from losskit.errors import ConfigError
+from losskit_gan.trainer.schema import from_mapping, with_overrides
+from losskit_gan.trainer.sections import (
+    DataConfig,
+    FabricConfig,
+    LoggingConfig,
+    ModelConfig,
+    OptimizerConfig,
+    at_least,
+)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A whole training run.
+
+    Args:
+        model: the networks.
+        data: the images.
+        preset: a published combination of losses (``losskit presets``).
+        loss_config: the preset's own keys.
+        gan_loss: see [`GANObjective`][losskit_gan.GANObjective]; replaces the preset's.
+        disc_auxiliary_loss: replaces the preset's.
+        gen_auxiliary_loss: replaces the preset's.
+        on_nonfinite: ``raise``, ``warn``, ``skip`` or ``ignore``.
+        optimizer: both optimisers.
+        steps: training steps.
+        generator_steps: generator updates per turn.
+        discriminator_steps: discriminator updates per generator turn.
+        accumulate: parts a batch is cut into, to save memory.
+        seed: of everything random.
+        deterministic: ask torch for deterministic kernels.
+        out: the folder everything is written to.
+        fabric: devices, strategy, precision.
+        logging: what is written when.
+        allow_import: let ``module:Class`` paths of this config import and run code from outside
+            losskit.
+    """
+
+    model: ModelConfig
+    data: DataConfig
+    preset: str | None = None
+    loss_config: dict[str, Any] = field(default_factory=dict)
+    gan_loss: Any = None
+    disc_auxiliary_loss: Any = None
+    gen_auxiliary_loss: Any = None
+    on_nonfinite: Literal["raise", "warn", "skip", "ignore"] = "raise"
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    steps: int = at_least(1, 10_000)
+    generator_steps: int = at_least(1, 1)
+    discriminator_steps: int = at_least(1, 1)
+    accumulate: int = at_least(1, 1)
+    seed: int = at_least(0, 0)
+    deterministic: bool = False
+    out: str = "runs/default"
+    fabric: FabricConfig = field(default_factory=FabricConfig)
+    logging: LoggingConfig = field(default_factory=LoggingConfig)
+    allow_import: bool = False
+
+    def losses(self) -> dict[str, Any]:
+        """The three loss arguments of the model, the preset's where the config has none.
+
+        Raises:
+            ConfigError: there is no such preset, or it has no such ``loss_config`` key.
+        """
+        from losskit.registry import preset_config
+
+        keys = ("gan_loss", "disc_auxiliary_loss", "gen_auxiliary_loss")
+        given: dict[str, Any] = dict.fromkeys(keys)
+        if self.preset is not None:
+            preset = preset_config(self.preset, self.loss_config)[1]
+            unplaced = sorted(set(preset) - set(keys))
+            if unplaced:
+                raise ConfigError(
+                    f"preset {self.preset!r} has parts that a generator and a discriminator alone "
+                    f"have no place for: {', '.join(unplaced)}"
+                )
+            given.update(preset)
+        elif self.loss_config:
+            raise ConfigError("loss_config belongs to a preset: name one, or write gan_loss itself")
+        given.update({key: getattr(self, key) for key in keys if getattr(self, key) is not None})
+        return given
+
+
+def load_train_config(
+    source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()
+) -> TrainConfig:
+    """Read and check a training config.
+
+    Args:
+        source: a YAML, JSON or TOML file, or a mapping.
+        overrides: ``section.key=value`` texts.
+
+    Raises:
+        ConfigError: a key is unknown, a value wrong, or values contradict each other.
+    """
+    where = "" if isinstance(source, Mapping) else f"{source}: "
+    data = source if isinstance(source, Mapping) else read_config(source)
+    try:
+        config = from_mapping(TrainConfig, with_overrides(data, overrides))
+        _check_together(config)
+    except ConfigError as error:
+        raise ConfigError(f"{where}{error}") from error
+    return config
+
+
+def _check_together(config: TrainConfig) -> None:
+    data = config.data
+    if data.task == "paired" and data.inputs is None:
+        raise ConfigError("data.task 'paired' needs data.inputs, the folder of inputs")
+    if data.task != "paired" and data.inputs is not None:
+        raise ConfigError("data.inputs is for data.task 'paired' only")
+    if data.task == "super-resolution" and data.size % data.scale:
+        raise ConfigError(f"data.size {data.size} must be a multiple of data.scale {data.scale}")
+    if data.value_range[0] >= data.value_range[1]:
+        raise ConfigError(f"data.value_range must rise, not {list(data.value_range)}")
+    if not 0 < data.hole[0] <= data.hole[1] < 1:
+        raise ConfigError(f"data.hole must be two shares between 0 and 1, not {list(data.hole)}")
+    if data.batch_size % config.accumulate:
+        raise ConfigError(
+            f"data.batch_size {data.batch_size} must be a multiple of accumulate {config.accumulate}"
+        )
+    if not config.model.ema < 1:
+        raise ConfigError(f"model.ema must be below 1, not {config.model.ema}")
+    if isinstance(config.fabric.devices, str) and config.fabric.devices != "auto":
+        raise ConfigError(
+            f"fabric.devices must be a number or 'auto', not {config.fabric.devices!r}"
+        )
+    import inspect
+
+    import torch
+
+    for player in ("generator", "discriminator"):
+        kind = config.optimizer.of(player)["type"]
+        cls = getattr(torch.optim, kind, None)
+        if not (inspect.isclass(cls) and issubclass(cls, torch.optim.Optimizer)):
+            from losskit.errors import nearest
+
+            raise ConfigError(
+                f"optimizer.type {kind!r} is no optimiser of torch.optim"
+                + nearest(kind, [name for name in dir(torch.optim) if name[0].isupper()])
+            )
+
+
+def as_mapping(config: TrainConfig) -> dict[str, Any]:
+    """The config as plain values, for files: reading it back gives an equal one."""
+    return _plain(asdict(config))  # type: ignore[no-any-return]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

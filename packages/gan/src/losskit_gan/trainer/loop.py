@@ -1,0 +1,276 @@
+"""Training from a config: the loop, its checkpoints and what it writes on the way."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from losskit.errors import ConfigError
+from losskit.spec import one_line
+from losskit_gan.trainer import assemble, checkpoints, sampling
+from losskit_gan.trainer.config import TrainConfig, as_mapping
+from losskit_gan.trainer.data import Samples, batches
+from losskit_gan.trainer.ema import ExponentialMovingAverage
+from losskit_gan.trainer.engine import FabricEngine, make_fabric, raw
+from losskit_gan.trainer.interrupt import Interrupt
+from losskit_gan.trainer.progress import Progress
+from losskit_gan.trainer.recorder import Recorder
+from losskit_gan.trainer.sources import open_source
+from losskit_gan.trainer.state import gather, restore
+
+
+class Stopped(Exception):  # noqa: N818 - no error: the user asked for it
+    """Training was interrupted; ``checkpoint`` is where it goes on from."""
+
+    def __init__(self, checkpoint: Path, step: int) -> None:
+        super().__init__(f"stopped at step {step}")
+        self.checkpoint = checkpoint
+        self.step = step
+
+
+class Trainer:
+    """One training run.
+
+    Everything that can be wrong with the config is found here, before a step is made: networks and
+    losses are built and the headers of all images are read.
+
+    Args:
+        config: the checked config.
+        progress: show a progress bar.
+
+    Raises:
+        ConfigError: a network, loss or optimiser cannot be made from it.
+        DataError: an image is bad.
+    """
+
+    def __init__(self, config: TrainConfig, *, progress: bool = False) -> None:
+        self.config = config
+        self.out = Path(config.out)
+        self.progress = progress
+        self._seed(config.seed)
+        self.model = assemble.model(config)
+        self.source = open_source(config.data, allow_import=config.allow_import)
+        players = (
+            ["generator"] if self.model.discriminator is None else ["discriminator", "generator"]
+        )
+        self.optimizers: dict[str, Any] = {
+            player: assemble.optimizer(config, player, getattr(self.model, player))
+            for player in players
+        }
+        self._base_rates = {p: o.param_groups[0]["lr"] for p, o in self.optimizers.items()}
+        if config.model.warm_start is not None:
+            self._warm_start(Path(config.model.warm_start))
+        self.ema: ExponentialMovingAverage | None = None
+        self.recorder = Recorder(self.out, tensorboard=config.logging.tensorboard)
+        self.fabric: Any = None
+        self.step = 0
+        self.skipped = 0
+        self._interrupt = Interrupt()
+
+    def _seed(self, seed: int) -> None:
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.manual_seed(seed)
+        if self.config.deterministic:
+            torch.use_deterministic_algorithms(True)
+
+    def _warm_start(self, path: Path) -> None:
+        state = checkpoints.load(checkpoints.find(path))
+        networks = state["networks"]
+        for player in self.optimizers:
+            # An averaged generator is the better start where there is one.
+            saved = state.get("ema") if player == "generator" else None
+            saved = networks.get(player) if saved is None else saved
+            if saved is None:
+                continue
+            try:
+                getattr(self.model, player).load_state_dict(saved)
+            except RuntimeError as error:
+                raise ConfigError(
+                    f"model.warm_start: the {player} of {path} has other layers: "
+                    + one_line(error)[:200]
+                ) from error
+
+    def run(self, *, resume: bool = False) -> Path:
+        """Train to the last step.
+
+        Args:
+            resume: go on from the newest whole checkpoint of ``out``, or begin if there is none.
+
+        Returns:
+            The last checkpoint.
+
+        Raises:
+            ConfigError: ``out`` has a run already and ``resume`` is off.
+            CheckpointError: the checkpoint is not of this config.
+            Stopped: Ctrl-C or a SIGTERM came; the state was saved first.
+        """
+        self.fabric = fabric = make_fabric(self.config)
+        fabric.launch()
+        self._set_up(fabric)
+        found = fabric.broadcast(checkpoints.latest(self.out / "checkpoints"))
+        self._check_out(found, resume=resume)
+        if found is not None:
+            restore(self, checkpoints.load(found))
+        if fabric.is_global_zero:
+            self._write_config()
+            self.recorder.begin(self.step)
+        stream = batches(
+            self.source,
+            self.config.data,
+            seed=self.config.seed,
+            start=self.step,
+            rank=fabric.global_rank,
+            world_size=fabric.world_size,
+        )
+        path = found
+        with (
+            self._interrupt,
+            Progress(
+                self.config.steps, self.step, shown=self.progress and fabric.is_global_zero
+            ) as bar,
+        ):
+            while self.step < self.config.steps:
+                self._one_step(next(stream))
+                bar.advance()
+                path = self._afterwards(bar) or path
+                if self._should_stop():
+                    path = path if path and path == self._path() else self._save()
+                    self.recorder.close()
+                    raise Stopped(path, self.step)
+        self.recorder.close()
+        assert path is not None
+        return path
+
+    def _set_up(self, fabric: Any) -> None:
+        config = self.config
+        if config.model.compile:
+            self.model.generator = torch.compile(self.model.generator)  # type: ignore[assignment]
+            if self.model.discriminator is not None:
+                self.model.discriminator = torch.compile(self.model.discriminator)  # type: ignore[assignment]
+        for player in self.optimizers:
+            module, optimizer = fabric.setup(getattr(self.model, player), self.optimizers[player])
+            setattr(self.model, player, module)
+            self.optimizers[player] = optimizer
+        fabric.to_device(self.model.objective)
+        self.engine = FabricEngine(
+            fabric,
+            clip_norm={p: config.optimizer.of(p)["clip_norm"] for p in self.optimizers},
+            several_parts=config.accumulate > 1,
+        )
+        if config.model.ema:
+            self.ema = ExponentialMovingAverage(
+                raw(self.model.generator), decay=config.model.ema, start=config.model.ema_start
+            )
+        # Ranks draw different noise from here on.
+        self._seed(config.seed + 1 + fabric.global_rank)
+
+    def _check_out(self, found: Path | None, *, resume: bool) -> None:
+        if found is not None and not resume:
+            raise ConfigError(
+                f"{self.out} already holds a run ({found.name}): give --resume to go on with it, "
+                "or another out="
+            )
+
+    def _write_config(self) -> None:
+        import yaml
+
+        text = yaml.safe_dump(as_mapping(self.config), sort_keys=False)
+        checkpoints.write_atomically(self.out / "config.yaml", text.encode())
+
+    def _one_step(self, batch: dict[str, Tensor]) -> None:
+        factor = assemble.learning_rate_factor(self.config, self.step)
+        for player, optimizer in self.optimizers.items():
+            for group in optimizer.param_groups:
+                group["lr"] = self._base_rates[player] * factor
+        self.skipped += int(batch.pop("skipped").sum())
+        batch = self.fabric.to_device(batch)
+        logs = self.model.train_step(batch, self.optimizers, engine=self.engine)
+        if self.ema is not None:
+            self.ema.update(raw(self.model.generator), step=self.step)
+        self.recorder.add(logs)
+        self.step += 1
+
+    def _afterwards(self, bar: Progress) -> Path | None:
+        """What is due after a step; returns the checkpoint, if one was written."""
+        plan, last = self.config.logging, self.step == self.config.steps
+        if self.step % plan.every == 0 or last:
+            means = self._means()
+            bar.show(means)
+            if self.fabric.is_global_zero:
+                self.recorder.write(self.step, means)
+        if plan.samples_every and (self.step % plan.samples_every == 0 or last):
+            self.write_samples()
+        if last or (plan.checkpoint_every and self.step % plan.checkpoint_every == 0):
+            return self._save()
+        return None
+
+    def _means(self) -> dict[str, float]:
+        means = self.recorder.means()
+        if self.fabric.world_size > 1:
+            together = self.fabric.all_reduce(
+                torch.tensor(list(means.values()), device=self.fabric.device), reduce_op="mean"
+            )
+            means = dict(zip(means, together.tolist(), strict=True))
+        if self.source.skipped or self.skipped:
+            means["data_skipped"] = float(len(self.source.skipped) + self.skipped)
+        return means
+
+    def write_samples(self) -> None:
+        """Write a grid of what the (averaged) generator makes now, the same inputs every time."""
+        if not self.fabric.is_global_zero:
+            return
+        config = self.config
+        generator = raw(self.model.generator) if self.ema is None else self.ema.module
+        name = f"step-{self.step:08d}.png"
+        sheet = sampling.preview(
+            generator,
+            Samples(self.source, config.data, seed=config.seed + 1),
+            config,
+            latent_dim=self.model.latent_dim,
+            device=self.fabric.device,
+        )
+        sampling.save_png(sheet, self.out / "samples" / name)
+        self.recorder.image("samples", sheet, self.step)
+        if config.logging.interpolate and self.model.inputs == ("noise",):
+            assert self.model.latent_dim is not None
+            images = sampling.interpolation(
+                generator, self.model.latent_dim, rows=4, columns=8, seed=config.seed
+            )
+            images = sampling.unit_range(images, config.data.value_range)
+            sampling.save_png(sampling.grid(images, columns=8), self.out / "interpolations" / name)
+
+    def _path(self) -> Path:
+        return self.out / "checkpoints" / f"step-{self.step:08d}.pt"
+
+    def _save(self) -> Path:
+        """Write a checkpoint; every rank takes part, the first one writes."""
+        for objective in (self.model.objective.disc_objective, self.model.objective.gen_objective):
+            if objective is not None:
+                objective.check()  # never keep a state whose last step was NaN
+        state = gather(self)
+        if self.fabric.is_global_zero:
+            checkpoints.save(
+                self.out / "checkpoints", self.step, state, keep=self.config.logging.keep
+            )
+        self.fabric.barrier()
+        return self._path()
+
+    def _should_stop(self) -> bool:
+        """Whether to stop after this step; all ranks agree, which they check at every log row."""
+        if self.fabric.world_size == 1:
+            return self._interrupt.asked
+        if self.step % self.config.logging.every:
+            return False
+        flag = torch.tensor(float(self._interrupt.asked), device=self.fabric.device)
+        return bool(self.fabric.all_reduce(flag, reduce_op="sum").item())
+
+
+def train(config: TrainConfig, *, resume: bool = False, progress: bool = False) -> Path:
+    """Check, train, and return the last checkpoint; see [`Trainer`][losskit_gan.trainer.loop.Trainer]."""
+    return Trainer(config, progress=progress).run(resume=resume)

@@ -1,0 +1,174 @@
+"""The sections of a training config, each a dataclass whose docstring is its reference."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+
+def at_least(least: float, default: Any) -> Any:
+    """A field whose number may not be smaller."""
+    return field(default=default, metadata={"least": least})
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """``model``: the two networks and how they are used.
+
+    A network is ``{type: NAME, ...its arguments}``. ``NAME`` is one of this package's networks, or
+    ``"module:Class"`` of yours, which is imported and run, and therefore needs ``allow_import``.
+
+    Args:
+        generator: the generator.
+        discriminator: the discriminator; ``null``: train the generator alone.
+        inputs: what the generator is called with: ``noise``, ``lq``, ``mask``.
+        latent_dim: length of a noise vector, where the generator does not say so itself.
+        compose: paste the generator's output into the mask only (inpainting).
+        ema: decay of the moving average of the generator's weights per step; 0: none.
+        ema_start: step until which the average just copies.
+        warm_start: a checkpoint whose networks to start from (not its optimisers or step).
+        compile: run both networks through ``torch.compile``.
+    """
+
+    generator: dict[str, Any]
+    discriminator: dict[str, Any] | None = None
+    inputs: list[str] = field(default_factory=lambda: ["noise"])
+    latent_dim: int | None = at_least(1, None)
+    compose: bool = False
+    ema: float = at_least(0, 0.999)
+    ema_start: int = at_least(0, 0)
+    warm_start: str | None = None
+    compile: bool = False
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """``data``: the images.
+
+    Args:
+        images: a folder, a ``.npy`` file of images (``n h w`` or ``n h w c``), or a provider,
+            ``"module:function"``, that returns such an array or a list of images.
+        inputs: for ``task: paired``, the folder of the generator's inputs, matched by name.
+        options: keyword arguments of a provider.
+        task: ``generation``; ``super-resolution`` (``lq`` is the image made smaller, bicubic);
+            ``inpainting`` (``mask`` is a random free-form hole, ``lq`` the image without it);
+            ``paired``.
+        batch_size: images per step and device.
+        size: side of the square the networks see; at least that must each image have.
+        fit: ``crop`` a square of that size, or ``resize`` the shorter side to it first; by default
+            ``resize`` for ``generation``, else ``crop``.
+        scale: factor of ``super-resolution``.
+        flip: mirror half of the images left to right.
+        rotate: turn images by a random multiple of 90 degrees.
+        channels: 3 (RGB) or 1 (grey).
+        value_range: what black and white become, ``[-1, 1]`` or ``[0, 1]``.
+        hole: for ``inpainting``, the smallest and largest share of the image that is masked.
+        workers: processes that load ahead; 0: this one does.
+        cache: keep decoded images in memory.
+        skip_bad: leave out images that cannot be read or are too small, and count them.
+    """
+
+    images: str
+    inputs: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    task: Literal["generation", "super-resolution", "inpainting", "paired"] = "generation"
+    batch_size: int = at_least(1, 16)
+    size: int = at_least(1, 64)
+    fit: Literal["crop", "resize"] | None = None
+    scale: int = at_least(2, 2)
+    flip: bool = True
+    rotate: bool = False
+    channels: Literal[1, 3] = 3
+    value_range: tuple[float, float] = (-1.0, 1.0)
+    hole: tuple[float, float] = at_least(0, (0.1, 0.4))
+    workers: int = at_least(0, 0)
+    cache: bool = True
+    skip_bad: bool = False
+
+
+@dataclass(frozen=True)
+class PlayerOptimizer:
+    """``optimizer.generator``, ``optimizer.discriminator``: what differs for one player."""
+
+    type: str | None = None
+    lr: float | None = at_least(0, None)
+    betas: tuple[float, float] | None = at_least(0, None)
+    weight_decay: float | None = at_least(0, None)
+    clip_norm: float | None = at_least(0, None)
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """``optimizer``: for both players, unless one has its own value.
+
+    Args:
+        type: a class of ``torch.optim``.
+        lr: learning rate.
+        betas: of the Adam family.
+        weight_decay: of the optimiser.
+        clip_norm: largest norm of a player's gradient; 0: any.
+        schedule: how the learning rate goes: ``constant``, ``cosine`` or ``linear`` to zero.
+        warmup: steps over which it first rises from zero.
+        generator: values for the generator alone.
+        discriminator: values for the discriminator alone.
+    """
+
+    type: str = "Adam"
+    lr: float = at_least(0, 2e-4)
+    betas: tuple[float, float] = at_least(0, (0.5, 0.999))
+    weight_decay: float = at_least(0, 0.0)
+    clip_norm: float = at_least(0, 0.0)
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    warmup: int = at_least(0, 0)
+    generator: PlayerOptimizer = field(default_factory=PlayerOptimizer)
+    discriminator: PlayerOptimizer = field(default_factory=PlayerOptimizer)
+
+    def of(self, player: str) -> dict[str, Any]:
+        """One player's values: type, lr, betas, weight_decay, clip_norm."""
+        own: PlayerOptimizer = getattr(self, player)
+        return {
+            key: getattr(self, key) if value is None else value
+            for key, value in asdict(own).items()
+        }
+
+
+@dataclass(frozen=True)
+class FabricConfig:
+    """``fabric``: where it runs; the values are Lightning Fabric's.
+
+    Args:
+        accelerator: ``auto``, ``cpu``, ``cuda``, ``mps``.
+        devices: how many, or ``auto``.
+        num_nodes: machines.
+        strategy: ``auto``, ``ddp``, ``fsdp``, ...
+        precision: ``32-true``, ``16-mixed`` or ``bf16-mixed``.
+    """
+
+    accelerator: str = "auto"
+    devices: int | str = at_least(1, 1)
+    num_nodes: int = at_least(1, 1)
+    strategy: str = "auto"
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
+
+
+@dataclass(frozen=True)
+class LoggingConfig:
+    """``logging``: what is written, and how often (in steps; 0: never).
+
+    Args:
+        every: a row of ``metrics.csv`` and a TensorBoard point: means since the last.
+        samples_every: a grid of samples as PNG.
+        samples: images in a grid.
+        interpolate: also write an interpolation between latents.
+        checkpoint_every: a checkpoint; there is always one at the end.
+        keep: checkpoints that are kept, the newest.
+        tensorboard: write TensorBoard events.
+    """
+
+    every: int = at_least(1, 10)
+    samples_every: int = at_least(0, 500)
+    samples: int = at_least(1, 16)
+    interpolate: bool = False
+    checkpoint_every: int = at_least(0, 500)
+    keep: int = at_least(1, 3)
+    tensorboard: bool = True
