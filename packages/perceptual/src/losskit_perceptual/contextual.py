@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from losskit.backbones import shared_backbone
+from losskit.backbones.trunk import Precision
+from losskit.data_range import DataRange, RangeCheck, parse_data_range
+from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction, check_same_shape, reduce
+from losskit_perceptual.features import check_images, check_layer_weights, image_norm
+from losskit_perceptual.networks.families import find_recipe
 
 _EPS = 1e-5  # of the paper's relative distance, equation 2
 DISTANCES = ("cosine", "l1", "l2")
@@ -145,3 +154,94 @@ def _best_matches(
         best = found if best is None else torch.maximum(best, found)
     assert best is not None
     return best
+
+
+class ContextualLoss(Loss):
+    """Contextual loss over a frozen network's layers: for pairs that are not aligned.
+
+    Args:
+        layer_weights: weight by layer, which must give maps; by default a VGG's ``relu3_4``.
+        backbone: as for [`PerceptualLoss`][losskit_perceptual.perceptual.PerceptualLoss].
+        weights: of the network: ``"default"``, ``"random"``, ``"random:SEED"``, or a path.
+        bandwidth: as for [`contextual_loss`][losskit_perceptual.contextual.contextual_loss].
+        distance: ``"cosine"``, ``"l1"`` or ``"l2"``.
+        spatial_weight: how much positions count; CoBi's is 0.1.
+        chunk_size: rows at once; smaller needs less memory.
+        data_range: the images' range: 1, 255 or a pair.
+        use_input_norm: apply the network's own mean and std.
+        reduction: over samples: ``"mean"``, ``"sum"``, or ``"none"`` for one value a sample.
+        precision: ``None``, ``"bf16"`` or ``"fp16"``, for the network only.
+        channels_last: faster convolutions on many devices.
+        compile: run the network through ``torch.compile``.
+
+    Raises:
+        ValueError: an option is out of range, or the network lacks a layer.
+        WeightsError: the weights cannot be had.
+    """
+
+    def __init__(
+        self,
+        layer_weights: Mapping[str, float] | None = None,
+        *,
+        backbone: str | nn.Module = "vgg19",
+        weights: str | Path = "default",
+        bandwidth: float = 0.5,
+        distance: str = "cosine",
+        spatial_weight: float = 0.0,
+        chunk_size: int = 1024,
+        data_range: DataRange = 1.0,
+        use_input_norm: bool = True,
+        reduction: Reduction = "mean",
+        precision: Precision | None = None,
+        channels_last: bool = False,
+        compile: bool = False,
+    ) -> None:
+        super().__init__()
+        check_reduction(reduction)
+        check_options(bandwidth, distance, spatial_weight, chunk_size)
+        self.layer_weights = check_layer_weights(
+            "layer_weights", {"relu3_4": 1.0} if layer_weights is None else layer_weights
+        )
+        self.bandwidth = bandwidth
+        self.distance = distance
+        self.spatial_weight = spatial_weight
+        self.chunk_size = chunk_size
+        self.reduction: Reduction = reduction
+        span = parse_data_range(data_range)
+        recipe = find_recipe(backbone, weights)
+        self.backbone = shared_backbone(
+            recipe.build,
+            *recipe.args,
+            layers=self.layer_weights,
+            transform=image_norm(recipe.norm, span, use_input_norm),
+            precision=precision,
+            channels_last=channels_last,
+            compile=compile,
+        )
+        self._check_range = RangeCheck(span, type(self).__name__)
+
+    def forward(self, pred: Tensor, target: Tensor) -> Tensor:
+        """Compare RGB images ``(b, 3, h, w)`` in ``data_range``; ``target`` gets no gradient.
+
+        Raises:
+            ValueError: shapes do not fit.
+            TypeError: an image is no floating point tensor.
+        """
+        check_images(pred, target)
+        self._check_range(pred=pred, target=target)
+        fake = self.backbone.features(pred)
+        real = self.backbone.features(target, grad=False)
+        values = [
+            weight
+            * contextual_loss(
+                fake[layer],
+                real[layer],
+                bandwidth=self.bandwidth,
+                distance=self.distance,
+                spatial_weight=self.spatial_weight,
+                chunk_size=self.chunk_size,
+                reduction=self.reduction,
+            )
+            for layer, weight in self.layer_weights.items()
+        ]
+        return torch.stack(values).sum(0)

@@ -1,0 +1,127 @@
+"""What losses over a network's layers share: distances, masks, checks of their arguments."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from losskit.backbones import InputNorm
+from losskit.errors import nearest
+from losskit.reduction import check_same_shape
+
+Criterion: TypeAlias = Literal["l1", "mse"]
+CRITERIA = ("l1", "mse")
+
+
+def per_sample(
+    pred: Float[Tensor, "b ..."],
+    target: Float[Tensor, "b ..."],
+    criterion: Criterion = "l1",
+    *,
+    mask: Float[Tensor, "b 1 ..."] | None = None,
+    whole: bool = False,
+) -> Float[Tensor, "..."]:
+    """The mean distance of each sample, in float32 at least.
+
+    Args:
+        pred: features.
+        target: of the same shape.
+        criterion: ``"l1"`` or ``"mse"``.
+        mask: weights that broadcast over the features; the mean is then weighted.
+        whole: the batch's mean at once, which needs less memory; for a mask the samples' mean.
+    """
+    dtype = torch.promote_types(pred.dtype, torch.float32)
+    pred, target = pred.to(dtype), target.to(dtype)
+    distance = F.l1_loss if criterion == "l1" else F.mse_loss
+    if mask is None:
+        if whole:
+            return distance(pred, target)
+        return distance(pred, target, reduction="none").flatten(1).mean(1)
+    error = distance(pred, target, reduction="none") * mask
+    count = mask.expand_as(error).flatten(1).sum(1)
+    values = error.flatten(1).sum(1) / count.clamp_min(1e-12)
+    return values.mean() if whole else values
+
+
+def layer_mask(mask: Float[Tensor, "b 1 h w"], features: Float[Tensor, "b ..."]) -> Tensor:
+    """An image's mask at a layer's size: the share of each place that is wanted.
+
+    For tokens ``(b, n, c)`` the patches are taken to lie in rows that keep the image's shape, after
+    any class or register tokens, which the mask leaves out: ``(b, n, 1)``.
+
+    Raises:
+        ValueError: the features are neither maps nor tokens of a grid.
+    """
+    mask = mask.to(torch.promote_types(features.dtype, torch.float32))
+    if features.ndim == 4:
+        return F.interpolate(mask, features.shape[2:], mode="area")
+    if features.ndim != 3:
+        raise ValueError(f"a mask needs maps or tokens, not features of {tuple(features.shape)}")
+    rows, columns = _grid(features.shape[1], *mask.shape[2:])
+    patches = F.interpolate(mask, (rows, columns), mode="area").flatten(1)
+    return F.pad(patches, (features.shape[1] - rows * columns, 0))[:, :, None]
+
+
+def _grid(tokens: int, height: int, width: int) -> tuple[int, int]:
+    for patch in (8, 14, 16, 32):
+        rows, columns = math.ceil(height / patch), math.ceil(width / patch)
+        if 0 <= tokens - rows * columns <= 8:
+            return rows, columns
+    raise ValueError(
+        f"mask cannot be laid on {tokens} tokens of a {height}x{width} image: no grid of patches "
+        "of 8, 14, 16 or 32 pixels fits; leave the mask out"
+    )
+
+
+def image_norm(norm: InputNorm, span: tuple[float, float], use_input_norm: bool) -> InputNorm:
+    """What takes images of a range to what a network expects."""
+    low, high = span
+    return replace(norm, low=low, high=high) if use_input_norm else InputNorm(low=low, high=high)
+
+
+def check_images(pred: Tensor, target: Tensor, mask: Tensor | None = None) -> None:
+    """Raise unless these are floating point image batches of one shape, and a mask that fits."""
+    check_same_shape(pred, target)
+    for name, image in (("pred", pred), ("target", target)):
+        if not image.is_floating_point():
+            raise TypeError(
+                f"{name} must be a floating point tensor, not {image.dtype}; "
+                "convert it, and scale it to data_range"
+            )
+    if pred.ndim != 4 or pred.shape[1] != 3:
+        raise ValueError(
+            f"pred must be an RGB batch (b, 3, h, w), not {tuple(pred.shape)}; "
+            "repeat a grey image's channel with .expand(-1, 3, -1, -1)"
+        )
+    if mask is not None:
+        fits = mask.ndim == 4 and mask.shape[1] == 1 and mask.shape[2:] == pred.shape[2:]
+        if not fits or mask.shape[0] not in (1, pred.shape[0]):
+            raise ValueError(
+                f"mask must be (b, 1, h, w) for images {tuple(pred.shape)}, not {tuple(mask.shape)}"
+            )
+
+
+def check_layer_weights(name: str, weights: Mapping[str, float]) -> dict[str, float]:
+    """Layers as strings; raise where there is none, or a weight is no number."""
+    if not isinstance(weights, Mapping) or not weights:
+        raise ValueError(f"{name} must map at least one layer to its weight, not {weights!r}")
+    for layer, weight in weights.items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float):
+            raise TypeError(f"{name}[{layer!r}] must be a number, not {weight!r}")
+    return {str(layer): float(weight) for layer, weight in weights.items()}
+
+
+def check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    """Raise ValueError unless an option is one of those there are."""
+    if value not in allowed:
+        raise ValueError(
+            f"{name} must be one of {', '.join(map(repr, allowed))}, not {value!r}"
+            + nearest(str(value), allowed)
+        )

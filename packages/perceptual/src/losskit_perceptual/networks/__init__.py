@@ -1,0 +1,1 @@
+"""Networks that perceptual losses look through."""

@@ -1,0 +1,118 @@
+"""torchvision's ImageNet weights, with errors that help where there is no internet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from losskit.backbones import InputNorm
+from losskit.errors import WeightsError, nearest
+from losskit.spec import one_line
+from losskit.weights import SUFFIXES, load_weights, random_seed
+
+#: Spellings of "the library's default weights", MMagic's ``torchvision://vgg19`` among them.
+_DEFAULTS = ("default", "imagenet", "DEFAULT")
+
+
+def weights_entry(model: str, weights: str) -> Any:
+    """torchvision's entry for a network's weights by their name (``"IMAGENET1K_V1"``).
+
+    Raises:
+        ValueError: torchvision has no such weights for this network.
+    """
+    entries = models.get_model_weights(model)
+    if weights in _DEFAULTS or weights.startswith("torchvision://"):
+        return entries.DEFAULT
+    names = [entry.name for entry in entries]
+    if weights not in names:
+        raise ValueError(
+            f"weights of {model} must be 'default', {', '.join(map(repr, names))}, 'random', "
+            f"'random:SEED' or a path ending in {', '.join(SUFFIXES)}, not {weights!r}"
+            f"{nearest(weights, ('default', 'random', *names))}"
+        )
+    return entries[weights]
+
+
+def is_file(weights: str | Path) -> bool:
+    """Whether ``weights`` means a file."""
+    return isinstance(weights, Path) or (
+        not weights.startswith("torchvision://") and Path(weights).suffix in SUFFIXES
+    )
+
+
+def check_weights(model: str, weights: str | Path) -> None:
+    """Raise ValueError for a name that stands for no weights of a torchvision network."""
+    if random_seed(weights) is None and not is_file(weights):
+        weights_entry(model, str(weights))
+
+
+def state_dict(model: str, weights: str | Path) -> dict[str, Tensor]:
+    """The weights of a torchvision network: a file, or what torchvision's own loader fetches.
+
+    Raises:
+        WeightsError: they are not here and cannot be fetched.
+    """
+    if is_file(weights):
+        return load_weights(weights)
+    entry = weights_entry(model, str(weights))
+    try:
+        state: dict[str, Tensor] = entry.get_state_dict(progress=False, check_hash=True)
+    except (URLError, OSError, RuntimeError) as error:
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        file = entry.url.rsplit("/", 1)[-1]
+        raise WeightsError(
+            f"the weights of {model} need the file {file}, which is not in {folder} and cannot be "
+            f"fetched from {entry.url} ({one_line(error)}); on a machine with internet run `python "
+            f"-c \"import torchvision; torchvision.models.{model}(weights='{entry.name}')\"` and "
+            f"copy the file to {folder}, or give its path as weights="
+        ) from error
+    return state
+
+
+def norm_of(model: str, weights: str | Path) -> InputNorm:
+    """The mean and std that a torchvision network was trained with."""
+    if random_seed(weights) is not None or is_file(weights):
+        return InputNorm.imagenet()
+    preset = weights_entry(model, str(weights)).transforms()
+    return InputNorm(tuple(preset.mean), tuple(preset.std))
+
+
+def load_into(
+    network: nn.Module, model: str, weights: str | Path, *, prefix: str = ""
+) -> nn.Module:
+    """Fill a network, or leave it as it was initialised for ``"random"``.
+
+    Args:
+        network: may be a part of the published one.
+        model: the published network.
+        weights: as the losses take it.
+        prefix: where the part's weights lie in the published state dict (``"features."``); a state
+            dict of the part alone is taken too.
+
+    Raises:
+        WeightsError: names or shapes do not fit.
+    """
+    if random_seed(weights) is not None:
+        return network
+    state = state_dict(model, weights)
+    if prefix and any(key.startswith(prefix) for key in state):
+        state = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise WeightsError(
+            f"the weights {str(weights)!r} do not fit {model}: {one_line(error)[:300]}"
+        ) from error
+    return network
+
+
+def seed_for(weights: str | Path) -> None:
+    """Seed torch for ``"random:SEED"``; call it in a build function, before making layers."""
+    seed = random_seed(weights)
+    if seed is not None:
+        torch.default_generator.manual_seed(seed)

@@ -1,0 +1,194 @@
+"""Style: the correlations of a layer's channels (Gatys et al., CVPR 2016)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from losskit.backbones import shared_backbone
+from losskit.backbones.trunk import Precision
+from losskit.data_range import DataRange, RangeCheck, parse_data_range
+from losskit.loss import Loss
+from losskit.reduction import Reduction, check_reduction, reduce
+from losskit_perceptual.features import (
+    CRITERIA,
+    Criterion,
+    check_choice,
+    check_images,
+    check_layer_weights,
+    image_norm,
+    layer_mask,
+    per_sample,
+)
+from losskit_perceptual.networks.families import find_recipe
+
+GramNorm: TypeAlias = Literal["chw", "hw", "none"]
+_NORMS = ("chw", "hw", "none")
+
+
+def gram_matrix(
+    features: Float[Tensor, "b c ..."],
+    *,
+    normalize: GramNorm = "chw",
+    mask: Float[Tensor, "b 1 h w"] | None = None,
+) -> Float[Tensor, "b c c"]:
+    r"""$G = F F^\top / (C H W)$: how channels occur together, wherever they do.
+
+    Args:
+        features: a layer's ``(b, c, h, w)``, or tokens ``(b, n, c)``.
+        normalize: ``"chw"`` divides by $C H W$ (MMagic's, Johnson's), ``"hw"`` by $H W$, ``"none"`` by
+            nothing (Gatys sums; piq does too).
+        mask: how much each place counts, in [0, 1], at the features' size; $H W$ is then its sum.
+
+    Returns:
+        Symmetric matrices, in float32 at least.
+
+    Raises:
+        ValueError: ``normalize`` is unknown, or the features are neither maps nor tokens.
+
+    References:
+        Gatys, Ecker, Bethge, Image Style Transfer Using Convolutional Neural Networks, CVPR 2016,
+        doi:10.1109/CVPR.2016.265; Johnson et al., ECCV 2016, arXiv:1603.08155, equation 3.
+    """
+    check_choice("normalize", normalize, _NORMS)
+    if features.ndim not in (3, 4):
+        raise ValueError(
+            f"features must be (b, c, h, w) or tokens (b, n, c), not {tuple(features.shape)}"
+        )
+    features = features.to(torch.promote_types(features.dtype, torch.float32))
+    flat = features.flatten(2) if features.ndim == 4 else features.transpose(1, 2)
+    count: Tensor | float = flat.shape[2]
+    other = flat
+    if mask is not None:
+        weights = mask.to(flat.dtype).flatten(2) if features.ndim == 4 else mask.flatten(1)[:, None]
+        other = flat * weights
+        count = weights.sum(2, keepdim=True).clamp_min(1e-12)
+    with torch.autocast(flat.device.type, enabled=False):
+        gram = flat @ other.transpose(1, 2)
+    if normalize == "none":
+        return gram
+    return gram / (count * flat.shape[1] if normalize == "chw" else count)
+
+
+def style_distance(
+    pred: Mapping[str, Tensor],
+    target: Mapping[str, Tensor],
+    weights: Mapping[str, float],
+    *,
+    criterion: Criterion = "l1",
+    normalize: GramNorm = "chw",
+    mask: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, "..."]:
+    r"""$\sum_l w_l \, \mathrm{criterion}(G(F_l), G(\hat F_l))$ over layers.
+
+    Args:
+        pred: features by layer.
+        target: features by layer; the caller sees to it that they take no gradient.
+        weights: by layer; both mappings hold these layers.
+        criterion: ``"l1"`` or ``"mse"``: the mean over a matrix.
+        normalize: of the Gram matrices.
+        mask: how much each place of the image counts, ``(b, 1, h, w)``.
+        reduction: over samples: ``"mean"``, ``"sum"``, or ``"none"`` for one value a sample.
+
+    Returns:
+        At least 0; 0 where the features are equal.
+    """
+    total: Tensor | None = None
+    for layer, weight in weights.items():
+        places = None if mask is None else layer_mask(mask, pred[layer])
+        value = per_sample(
+            gram_matrix(pred[layer], normalize=normalize, mask=places),
+            gram_matrix(target[layer], normalize=normalize, mask=places),
+            criterion,
+            whole=reduction == "mean",
+        )
+        total = value * weight if total is None else total + value * weight
+    assert total is not None
+    return reduce(total, reduction)
+
+
+class StyleLoss(Loss):
+    """How differently two images are painted, wherever things are: Gram matrices of a network.
+
+    Args:
+        layer_weights: weight by layer; by default ``relu1_1`` to ``relu5_1``, the paper's, each 1
+            (for a VGG).
+        backbone: what to look through; as for
+            [`PerceptualLoss`][losskit_perceptual.perceptual.PerceptualLoss].
+        weights: of the network.
+        criterion: ``"l1"`` or ``"mse"`` (the paper's, up to its factor 1/4) between the matrices.
+        normalize: ``"chw"``: matrices divided by $C H W$; ``"hw"``: by $H W$; ``"none"``.
+        data_range: the images' range: 1, 255 or a pair.
+        use_input_norm: apply the network's own mean and std.
+        reduction: over samples: ``"mean"``, ``"sum"``, or ``"none"`` for one value a sample.
+        precision: ``None``, ``"bf16"`` or ``"fp16"``, for the network only.
+        channels_last: faster convolutions on many devices.
+        compile: run the network through ``torch.compile``.
+
+    Raises:
+        ValueError: an option is unknown, or the network lacks a layer.
+        WeightsError: the weights cannot be had.
+    """
+
+    def __init__(
+        self,
+        layer_weights: Mapping[str, float] | None = None,
+        *,
+        backbone: str | nn.Module = "vgg19",
+        weights: str | Path = "default",
+        criterion: Criterion = "l1",
+        normalize: GramNorm = "chw",
+        data_range: DataRange = 1.0,
+        use_input_norm: bool = True,
+        reduction: Reduction = "mean",
+        precision: Precision | None = None,
+        channels_last: bool = False,
+        compile: bool = False,
+    ) -> None:
+        super().__init__()
+        check_reduction(reduction)
+        check_choice("criterion", criterion, CRITERIA)
+        check_choice("normalize", normalize, _NORMS)
+        if layer_weights is None:
+            layer_weights = {f"relu{block}_1": 1.0 for block in range(1, 6)}
+        self.layer_weights = check_layer_weights("layer_weights", layer_weights)
+        self.criterion: Criterion = criterion
+        self.normalize: GramNorm = normalize
+        self.reduction: Reduction = reduction
+        span = parse_data_range(data_range)
+        recipe = find_recipe(backbone, weights)
+        self.backbone = shared_backbone(
+            recipe.build,
+            *recipe.args,
+            layers=self.layer_weights,
+            transform=image_norm(recipe.norm, span, use_input_norm),
+            precision=precision,
+            channels_last=channels_last,
+            compile=compile,
+        )
+        self._check_range = RangeCheck(span, type(self).__name__)
+
+    def forward(self, pred: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Compare ``pred`` with ``target``, ``(b, 3, h, w)``, where ``mask`` ``(b, 1, h, w)`` says.
+
+        Raises:
+            ValueError: shapes do not fit.
+            TypeError: an image is no floating point tensor.
+        """
+        check_images(pred, target, mask)
+        self._check_range(pred=pred, target=target)
+        return style_distance(
+            self.backbone.features(pred),
+            self.backbone.features(target, grad=False),
+            self.layer_weights,
+            criterion=self.criterion,
+            normalize=self.normalize,
+            mask=mask,
+            reduction=self.reduction,
+        )
