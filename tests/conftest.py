@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -34,11 +33,11 @@ def _default_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def local_losses() -> Iterator[None]:
-    """Forget afterwards what a test registers."""
+def core_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shut installed plugins out: the core's tests say the same whatever else is there."""
     from losskit import registry
 
-    before = dict(registry._LOCAL)
-    yield
-    registry._LOCAL.clear()
-    registry._LOCAL.update(before)
+    for name in ("_state", "_controls"):
+        monkeypatch.setattr(registry, name, getattr(registry, name))  # put back afterwards
+    monkeypatch.setattr(registry, "_LOCAL", {})
+    registry.refresh(plugins=())

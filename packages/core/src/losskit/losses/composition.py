@@ -5,9 +5,14 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from losskit.loss import Loss, without_gradient
-from losskit.losses.pixel import charbonnier_loss, l1_loss, mse_loss
-from losskit.reduction import Reduction, check_reduction
+from losskit.losses.pixel import (
+    MaskedDistance,
+    charbonnier_loss,
+    check_eps,
+    l1_loss,
+    mse_loss,
+)
+from losskit.reduction import Reduction
 
 
 def compose(
@@ -25,44 +30,25 @@ def compose(
 
     Raises:
         ValueError: shapes do not fit.
-        TypeError: ``alpha`` is not a floating-point tensor.
+        TypeError: one of them is not a floating-point tensor.
     """
-    if not isinstance(alpha, Tensor) or not alpha.is_floating_point():
-        kind = getattr(alpha, "dtype", type(alpha).__name__)
-        raise TypeError(f"pred_alpha must be a floating-point tensor, not {kind}")
+    for name, value in (("pred_alpha", alpha), ("fg", fg), ("bg", bg)):
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            kind = getattr(value, "dtype", type(value).__name__)
+            raise TypeError(f"{name} must be a floating-point tensor, not {kind}")
     if fg.shape != bg.shape:
         raise ValueError(
             f"fg and bg must have one shape, not {tuple(fg.shape)} and {tuple(bg.shape)}"
         )
-    if alpha.ndim != fg.ndim or alpha.shape[0] != fg.shape[0] or alpha.shape[2:] != fg.shape[2:]:
+    if fg.ndim < 2 or alpha.shape not in (fg.shape, (fg.shape[0], 1, *fg.shape[2:])):
         raise ValueError(
             f"pred_alpha of shape {tuple(alpha.shape)} does not fit fg of shape {tuple(fg.shape)}"
         )
     return alpha * fg + (1 - alpha) * bg
 
 
-class L1CompositionLoss(Loss):
-    """The L1 distance between the image composed with a predicted matte and the true one.
-
-    Args:
-        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
-        sample_wise: average each sample over its own mask first.
-
-    Raises:
-        ValueError: ``reduction`` is unknown.
-    """
-
-    def __init__(self, reduction: Reduction = "mean", sample_wise: bool = False) -> None:
-        super().__init__()
-        check_reduction(reduction)
-        self.reduction: Reduction = reduction
-        self.sample_wise = sample_wise
-
-    def distance(self, pred: Tensor, target: Tensor, weight: Tensor | float | None) -> Tensor:
-        """Between the composed and the true image."""
-        return l1_loss(
-            pred, target, weight=weight, reduction=self.reduction, sample_wise=self.sample_wise
-        )
+class _CompositionLoss(MaskedDistance):
+    """Compose with the predicted matte, then compare."""
 
     def forward(
         self,
@@ -86,13 +72,27 @@ class L1CompositionLoss(Loss):
 
         Raises:
             ValueError: shapes do not fit.
+            TypeError: ``pred_alpha`` is not floating point.
         """
-        if isinstance(weight, Tensor) and weight.ndim == fg.ndim and weight.shape[1] == 1:
-            weight = weight.expand_as(fg)
-        return self.distance(compose(pred_alpha, fg, bg), without_gradient(ori_merged), weight)
+        return self.distance(compose(pred_alpha, fg, bg), ori_merged, weight)
 
 
-class MSECompositionLoss(L1CompositionLoss):
+class L1CompositionLoss(_CompositionLoss):
+    """The L1 distance between the image composed with a predicted matte and the true one.
+
+    Args:
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        sample_wise: average each sample over its own mask first.
+
+    Raises:
+        ValueError: ``reduction`` is unknown.
+    """
+
+    def __init__(self, reduction: Reduction = "mean", sample_wise: bool = False) -> None:
+        super().__init__(l1_loss, reduction, sample_wise)
+
+
+class MSECompositionLoss(_CompositionLoss):
     """The squared distance between the composed image and the true one; no ½.
 
     Args:
@@ -103,14 +103,11 @@ class MSECompositionLoss(L1CompositionLoss):
         ValueError: ``reduction`` is unknown.
     """
 
-    def distance(self, pred: Tensor, target: Tensor, weight: Tensor | float | None) -> Tensor:
-        """Between the composed and the true image."""
-        return mse_loss(
-            pred, target, weight=weight, reduction=self.reduction, sample_wise=self.sample_wise
-        )
+    def __init__(self, reduction: Reduction = "mean", sample_wise: bool = False) -> None:
+        super().__init__(mse_loss, reduction, sample_wise)
 
 
-class CharbonnierCompLoss(L1CompositionLoss):
+class CharbonnierCompLoss(_CompositionLoss):
     """The Charbonnier distance between the composed image and the true one.
 
     Args:
@@ -125,18 +122,4 @@ class CharbonnierCompLoss(L1CompositionLoss):
     def __init__(
         self, reduction: Reduction = "mean", sample_wise: bool = False, eps: float = 1e-12
     ) -> None:
-        super().__init__(reduction, sample_wise)
-        if eps <= 0:
-            raise ValueError(f"eps must be positive, not {eps!r}: sqrt has no slope at 0")
-        self.eps = eps
-
-    def distance(self, pred: Tensor, target: Tensor, weight: Tensor | float | None) -> Tensor:
-        """Between the composed and the true image."""
-        return charbonnier_loss(
-            pred,
-            target,
-            eps=self.eps,
-            weight=weight,
-            reduction=self.reduction,
-            sample_wise=self.sample_wise,
-        )
+        super().__init__(charbonnier_loss, reduction, sample_wise, eps=check_eps(eps))
