@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -15,6 +17,13 @@ def _check(pred: Tensor, target: Tensor) -> None:
     check_same_shape(pred, target)
     if not pred.is_floating_point():
         raise TypeError(f"pred must be a floating-point tensor, not {pred.dtype}")
+
+
+def check_eps(eps: float) -> float:
+    """Raise ValueError unless Charbonnier's ``eps`` is positive; returns it."""
+    if eps <= 0:
+        raise ValueError(f"eps must be positive, not {eps!r}: sqrt has no slope at 0")
+    return eps
 
 
 @masked_loss
@@ -97,8 +106,7 @@ def charbonnier_loss(
         imaging, ICIP 1994, doi:10.1109/ICIP.1994.413553; as used in LapSRN, arXiv:1704.03915.
     """
     _check(pred, target)
-    if eps <= 0:
-        raise ValueError(f"eps must be positive, not {eps!r}: sqrt has no slope at 0")
+    check_eps(eps)
     difference = pred - target
     if difference.dtype == torch.float16:  # 1e-12 is 0 there, and 0 has an infinite slope
         difference = difference.float()
@@ -139,8 +147,52 @@ def huber_loss(
     return F.huber_loss(pred, target, reduction=reduction, delta=delta)
 
 
-class L1Loss(Loss):
-    """[`l1_loss`][losskit.losses.pixel.l1_loss] as a module.
+class MaskedDistance(Loss):
+    """What modules of an elementwise distance share: its options, and a target without gradient.
+
+    Args:
+        function: a distance made by [`masked_loss`][losskit.masked_loss].
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        sample_wise: average each sample over its own mask first.
+        options: further arguments of the function.
+
+    Raises:
+        ValueError: ``reduction`` is unknown.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Tensor],
+        reduction: Reduction,
+        sample_wise: bool,
+        **options: float,
+    ) -> None:
+        super().__init__()
+        check_reduction(reduction)
+        self.function = function
+        self.reduction: Reduction = reduction
+        self.sample_wise = sample_wise
+        self.options = options
+
+    def distance(self, pred: Tensor, target: Tensor, weight: Tensor | float | None) -> Tensor:
+        """The distance of two tensors of one shape under a mask; ``target`` gets no gradient."""
+        return self.function(
+            pred,
+            without_gradient(target),
+            weight=weight,
+            reduction=self.reduction,
+            sample_wise=self.sample_wise,
+            **self.options,
+        )
+
+    def extra_repr(self) -> str:
+        """The options."""
+        options = "".join(f", {name}={value!r}" for name, value in self.options.items())
+        return f"reduction={self.reduction!r}, sample_wise={self.sample_wise}{options}"
+
+
+class L1Loss(MaskedDistance):
+    """[`l1_loss`][losskit.losses.pixel.l1_loss] as a module; ``target`` gets no gradient.
 
     Args:
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
@@ -151,31 +203,15 @@ class L1Loss(Loss):
     """
 
     def __init__(self, reduction: Reduction = "mean", sample_wise: bool = False) -> None:
-        super().__init__()
-        check_reduction(reduction)
-        self.reduction: Reduction = reduction
-        self.sample_wise = sample_wise
+        super().__init__(l1_loss, reduction, sample_wise)
 
     def forward(self, pred: Tensor, target: Tensor, weight: Tensor | float | None = None) -> Tensor:
-        """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``, under a mask.
-
-        ``target`` gets no gradient; use the function where both sides learn.
-        """
-        return l1_loss(
-            pred,
-            without_gradient(target),
-            weight=weight,
-            reduction=self.reduction,
-            sample_wise=self.sample_wise,
-        )
-
-    def extra_repr(self) -> str:
-        """The options."""
-        return f"reduction={self.reduction!r}, sample_wise={self.sample_wise}"
+        """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``, under a mask."""
+        return self.distance(pred, target, weight)
 
 
-class MSELoss(L1Loss):
-    """[`mse_loss`][losskit.losses.pixel.mse_loss] as a module.
+class MSELoss(MaskedDistance):
+    """[`mse_loss`][losskit.losses.pixel.mse_loss] as a module; ``target`` gets no gradient.
 
     Args:
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
@@ -185,22 +221,18 @@ class MSELoss(L1Loss):
         ValueError: ``reduction`` is unknown.
     """
 
+    def __init__(self, reduction: Reduction = "mean", sample_wise: bool = False) -> None:
+        super().__init__(mse_loss, reduction, sample_wise)
+
     def forward(self, pred: Tensor, target: Tensor, weight: Tensor | float | None = None) -> Tensor:
-        """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``, under a mask.
-
-        ``target`` gets no gradient; use the function where both sides learn.
-        """
-        return mse_loss(
-            pred,
-            without_gradient(target),
-            weight=weight,
-            reduction=self.reduction,
-            sample_wise=self.sample_wise,
-        )
+        """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``, under a mask."""
+        return self.distance(pred, target, weight)
 
 
-class CharbonnierLoss(L1Loss):
+class CharbonnierLoss(MaskedDistance):
     """[`charbonnier_loss`][losskit.losses.pixel.charbonnier_loss] as a module.
+
+    ``target`` gets no gradient.
 
     Args:
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
@@ -214,24 +246,11 @@ class CharbonnierLoss(L1Loss):
     def __init__(
         self, reduction: Reduction = "mean", sample_wise: bool = False, eps: float = 1e-12
     ) -> None:
-        super().__init__(reduction, sample_wise)
-        if eps <= 0:
-            raise ValueError(f"eps must be positive, not {eps!r}: sqrt has no slope at 0")
-        self.eps = eps
+        super().__init__(charbonnier_loss, reduction, sample_wise, eps=check_eps(eps))
 
     def forward(self, pred: Tensor, target: Tensor, weight: Tensor | float | None = None) -> Tensor:
-        """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``, under a mask.
-
-        ``target`` gets no gradient; use the function where both sides learn.
-        """
-        return charbonnier_loss(
-            pred,
-            without_gradient(target),
-            eps=self.eps,
-            weight=weight,
-            reduction=self.reduction,
-            sample_wise=self.sample_wise,
-        )
+        """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``, under a mask."""
+        return self.distance(pred, target, weight)
 
 
 class HuberLoss(Loss):
