@@ -1,0 +1,45 @@
+"""``losskit migrate CONFIG.py``: an MMagic config as an objective; the config is never run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from losskit.cli.listing import add_json, print_json
+from losskit.errors import LosskitError
+from losskit.spec import one_line
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``losskit migrate``."""
+    parser.description = (
+        "Print the losses of an MMagic config as an objective in YAML. The config is read, not run; "
+        "what could not be carried over stands in comments."
+    )
+    parser.add_argument("config", type=Path, help="a Python config of MMagic or MMEditing")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write there instead of printing")
+    add_json(parser)
+    parser.set_defaults(run=_migrate)
+
+
+def _migrate(arguments: argparse.Namespace) -> int:
+    from losskit.migrate import migrate
+
+    result = migrate(arguments.config)
+    if arguments.json:
+        print_json(
+            terms=[{"path": t.path, "config": t.config, "notes": t.notes} for t in result.terms],
+            notes=result.notes,
+        )
+    elif arguments.out:
+        try:
+            arguments.out.write_text(result.to_yaml(), encoding="utf-8")
+        except OSError as error:
+            raise LosskitError(f"cannot write {arguments.out}: {one_line(error)}") from error
+    else:
+        print(result.to_yaml(), end="")
+    if not result.terms:
+        print(f"losskit: no loss was found in {arguments.config}", file=sys.stderr)
+        return 1
+    return 0
