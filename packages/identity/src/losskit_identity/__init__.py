@@ -1,0 +1,42 @@
+"""Face-identity losses: ArcFace, FaceNet, LightCNN, and the alignment they need.
+
+Everything is imported when it is first used; importing the package imports neither torch nor
+facenet_pytorch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_EXPORTS = {
+    "ArcFaceIRSE50": "losskit_identity.arcface",
+    "FaceIdLoss": "losskit_identity.face_id",
+    "LightCNN": "losskit_identity.light_cnn",
+    "LightCNNFeatureLoss": "losskit_identity.light_cnn",
+    "align_faces": "losskit_identity.alignment",
+    "crop_faces": "losskit_identity.alignment",
+    "face_id_loss": "losskit_identity.face_id",
+    "face_landmarks": "losskit_identity.landmarks",
+    "light_cnn_feature_loss": "losskit_identity.light_cnn",
+    "similarity": "losskit_identity.face_id",
+    "similarity_transform": "losskit_identity.alignment",
+}
+__all__ = sorted(_EXPORTS)  # noqa: PLE0605
+
+if TYPE_CHECKING:
+    from losskit_identity.alignment import align_faces, crop_faces, similarity_transform
+    from losskit_identity.arcface import ArcFaceIRSE50
+    from losskit_identity.face_id import FaceIdLoss, face_id_loss, similarity
+    from losskit_identity.landmarks import face_landmarks
+    from losskit_identity.light_cnn import LightCNN, LightCNNFeatureLoss, light_cnn_feature_loss
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(_EXPORTS[name]), name)
+    raise AttributeError(f"module 'losskit_identity' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,110 @@
+"""Bring faces to where a face network expects them: a fixed crop, or a similarity transform."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+#: Eyes, nose, corners of the mouth in ArcFace's 112x112 training crops, as (x, y) in pixels.
+ARCFACE_TEMPLATE = (
+    (38.2946, 51.6963),
+    (73.5318, 51.5014),
+    (56.0252, 71.7366),
+    (41.5493, 92.3655),
+    (70.7299, 92.2041),
+)
+_TEMPLATE_SIZE = 112
+_MAX_SUPERSAMPLING = 8
+
+
+def crop_faces(image: Float[Tensor, "b c h w"], size: int = 112) -> Float[Tensor, "b c size size"]:
+    """The fixed crop of pSp and MMagic, for images aligned as FFHQ's are.
+
+    Average-pooled to 256x256, cut to rows 35 to 223 and columns 32 to 220, pooled to ``size``.
+
+    Args:
+        image: any size; square ones keep their proportions.
+        size: what the face network takes.
+    """
+    if image.shape[-2:] != (256, 256):
+        image = F.adaptive_avg_pool2d(image, 256)
+    return F.adaptive_avg_pool2d(image[..., 35:223, 32:220], size)
+
+
+def similarity_transform(
+    source: Float[Tensor, "b n 2"], target: Float[Tensor, "n 2"]
+) -> Float[Tensor, "b 2 3"]:
+    r"""The rotation, scale and shift that bring points closest to others, in the least-squares sense.
+
+    In two dimensions a similarity is multiplication and addition of complex numbers,
+    $z \mapsto a z + b$ with $a = \sum \bar s_k t_k / \sum |s_k|^2$ of the centred points; it never
+    mirrors.
+
+    Args:
+        source: points (x, y).
+        target: where they should go.
+
+    Returns:
+        Matrices that take ``(x, y, 1)`` of the source to the target.
+
+    References:
+        Umeyama, TPAMI 1991, doi:10.1109/34.88573.
+    """
+    target = target.to(source).expand_as(source)
+    s_mean, t_mean = source.mean(1, keepdim=True), target.mean(1, keepdim=True)
+    (sx, sy), (tx, ty) = (source - s_mean).unbind(-1), (target - t_mean).unbind(-1)
+    norm = (sx**2 + sy**2).sum(-1).clamp_min(torch.finfo(source.dtype).tiny)
+    real = (sx * tx + sy * ty).sum(-1) / norm
+    imaginary = (sx * ty - sy * tx).sum(-1) / norm
+    linear = torch.stack(
+        [torch.stack([real, -imaginary], -1), torch.stack([imaginary, real], -1)], -2
+    )
+    shift = t_mean.transpose(1, 2) - linear @ s_mean.transpose(1, 2)
+    return torch.cat([linear, shift], -1)
+
+
+def align_faces(
+    image: Float[Tensor, "b c h w"], landmarks: Float[Tensor, "b 5 2"], size: int = 112
+) -> Float[Tensor, "b c size size"]:
+    """Turn, scale and shift faces onto ArcFace's template, differentiably in the image.
+
+    Large faces are sampled finely and averaged, so that shrinking does not alias. What lies beyond
+    the image repeats its border.
+
+    Args:
+        image: any size and range; receives gradients.
+        landmarks: eyes, nose, corners of the mouth as pixels (x, y), from
+            [`face_landmarks`][losskit_identity.face_landmarks].
+        size: of the result, 112 for ArcFace; the template is scaled to it.
+
+    Raises:
+        ValueError: the landmarks' shape does not fit.
+    """
+    if landmarks.shape != (len(image), 5, 2):
+        raise ValueError(
+            f"landmarks must have the shape {(len(image), 5, 2)}, not {tuple(landmarks.shape)}"
+        )
+    height, width = image.shape[-2:]
+    points = landmarks.detach().to(device=image.device, dtype=torch.float64)
+    # Pixel centres at +0.5, so that the template scales about the corner, not about pixel 0.
+    template = (torch.tensor(ARCFACE_TEMPLATE, dtype=torch.float64) + 0.5) / _TEMPLATE_SIZE * size
+    to_source = similarity_transform_inverse(similarity_transform(points + 0.5, template))
+    shrink = float(to_source[:, :, :2].det().abs().sqrt().max()) if len(image) else 1.0
+    factor = min(_MAX_SUPERSAMPLING, max(1, math.ceil(shrink - 0.1)))
+    line = (torch.arange(size * factor, dtype=torch.float64, device=image.device) + 0.5) / factor
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    grid = torch.stack([x, y, torch.ones_like(x)], -1).view(1, -1, 3) @ to_source.transpose(1, 2)
+    extent = torch.tensor([width, height], dtype=torch.float64, device=image.device)
+    grid = (2 * grid / extent - 1).view(len(image), size * factor, size * factor, 2)
+    faces = F.grid_sample(image, grid.to(image.dtype), padding_mode="border", align_corners=False)
+    return faces if factor == 1 else F.avg_pool2d(faces, factor)
+
+
+def similarity_transform_inverse(matrix: Float[Tensor, "b 2 3"]) -> Float[Tensor, "b 2 3"]:
+    """The way back."""
+    linear = torch.linalg.inv(matrix[:, :, :2])
+    return torch.cat([linear, -linear @ matrix[:, :, 2:]], -1)

@@ -1,0 +1,329 @@
+"""Face identity loss: 1 - cosine of two faces' embeddings (ArcFace, Deng et al., CVPR 2019, arXiv:1801.07698)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from losskit.backbones import shared_backbone
+from losskit.backbones.cache import FeatureCache, stamp_of
+from losskit.data_range import DataRange, RangeCheck, parse_data_range
+from losskit.errors import nearest
+from losskit.loss import Loss
+from losskit.reduction import Reduction, check_reduction, check_same_shape, reduce
+from losskit_identity.alignment import align_faces, crop_faces
+from losskit_identity.landmarks import landmark_backbone
+from losskit_identity.networks import INPUT_SIZES, build_face_network, face_network_name
+from losskit_identity.preprocess import FacePreprocess
+
+Align = Literal["crop", "mtcnn"] | None
+OnMissing = Literal["skip", "crop", "raise"]
+_ALIGN = ("crop", "mtcnn")
+_ON_MISSING = ("skip", "crop", "raise")
+_FACENET_GAIN = 127.5 / 128
+# Aligned targets, each kept while its image lives unchanged: then its embedding is found again too.
+_ALIGNED = FeatureCache()
+
+
+def face_id_loss(
+    pred: Float[Tensor, "b *shape"],
+    target: Float[Tensor, "b *shape"],
+    *,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, "..."]:
+    r"""$1 - \cos(p, t)$ per sample.
+
+    Args:
+        pred: embeddings or feature maps of faces; these receive the gradient.
+        target: of the same shape; no gradient.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``, over samples.
+
+    Returns:
+        A scalar, or for ``"none"`` one value per sample; in [0, 2], 0 where both point the same way.
+
+    Raises:
+        ValueError: shapes differ, or ``reduction`` is unknown.
+
+    Example:
+        >>> face_id_loss(torch.tensor([[3.0, 4.0]]), torch.tensor([[3.0, 0.0]])).round(decimals=4)
+        tensor(0.4000)
+    """
+    check_reduction(reduction)
+    check_same_shape(pred, target)
+    dtype = torch.promote_types(pred.dtype, torch.float32)
+    pred, target = pred.to(dtype).flatten(1), target.detach().to(dtype).flatten(1)
+    return reduce(1 - (F.normalize(pred) * F.normalize(target)).sum(-1), reduction)
+
+
+class _Faces(NamedTuple):
+    """Features of both images, and which samples have a face."""
+
+    pred: dict[str, Tensor]
+    target: dict[str, Tensor]
+    found: Tensor | None
+
+
+class FaceIdLoss(Loss):
+    """Cosine distance of two faces in a frozen face network.
+
+    Args:
+        facenet: ``"ArcFace"`` (IR-SE50, 112x112), ``"FaceNet"`` (InceptionResnetV1, 160x160), a
+            module that takes faces in [-1, 1] and returns embeddings, ``"module:factory"`` of one
+            (with ``allow_import=True``), or MMagic's ``{"type": "ArcFace", "ir_se50_weights": path}``.
+        weights: a name, a path or ``"random"``. By default ArcFace's ``"arcface-ir-se50"`` (fetch it
+            with ``losskit weights pull arcface-ir-se50``) or FaceNet's ``"vggface2"`` (also
+            ``"casia-webface"``; fetched by facenet-pytorch's own loader).
+        align: ``"crop"``: the fixed crop for images aligned as FFHQ's; ``"mtcnn"``: five landmarks are
+            found in the target, and both images are turned and scaled by them; ``None``: the whole
+            image is resized.
+        on_missing: what ``"mtcnn"`` does where the target shows no face: ``"skip"`` the sample (it
+            counts 0, and not in the mean), take the fixed ``"crop"``, or ``"raise"``.
+        layers: feature layers with weights, by default ``{"embedding": 1}``. ArcFace has ``"stage1"``
+            to ``"stage4"``, FaceNet ``"repeat_1"`` to ``"repeat_3"``; each is compared by cosine.
+        data_range: the values that mean black and white; MMagic's and pSp's (-1, 1).
+        input_size: for other networks: the size of the faces they take, 112 unless they have an
+            ``input_size`` of their own.
+        allow_import: allow ``facenet`` to name code to import.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``, over images.
+        precision: ``None`` (float32), ``"bf16"`` or ``"fp16"`` for the face network.
+        channels_last: memory format of the face network.
+        compile: run the face network through ``torch.compile``.
+
+    Raises:
+        ValueError: an option, the network or a layer is unknown, or an import is not allowed.
+        WeightsError: the weights cannot be had.
+    """
+
+    loss_name: ClassVar[str | None] = "loss_id"
+
+    def __init__(
+        self,
+        facenet: str | nn.Module | Mapping[str, Any] = "ArcFace",
+        *,
+        weights: str | None = None,
+        align: Align = "crop",
+        on_missing: OnMissing = "skip",
+        layers: Mapping[str, float] | None = None,
+        data_range: DataRange = (-1.0, 1.0),
+        input_size: int | None = None,
+        allow_import: bool = False,
+        reduction: Reduction = "mean",
+        precision: Literal["bf16", "fp16"] | None = None,
+        channels_last: bool = False,
+        compile: bool = False,
+    ) -> None:
+        super().__init__()
+        check_reduction(reduction)
+        if align is not None and align not in _ALIGN:
+            raise ValueError(
+                f"align must be 'crop', 'mtcnn' or None, not {align!r}{nearest(str(align), _ALIGN)}"
+            )
+        if on_missing not in _ON_MISSING:
+            raise ValueError(
+                f"on_missing must be one of {', '.join(_ON_MISSING)}, not {on_missing!r}"
+                + nearest(str(on_missing), _ON_MISSING)
+            )
+        low, high = parse_data_range(data_range)
+        network, weights = face_network_name(facenet, weights, allow_import)
+        self.layers = {"embedding": 1.0} if layers is None else dict(layers)
+        if not self.layers:
+            raise ValueError("layers must name at least one layer, such as {'embedding': 1.0}")
+        handle = shared_backbone(build_face_network, network, weights, layers=self.layers)
+        self.size = _input_size(network, handle.network, input_size)
+        step: Any = {"crop": "crop", "mtcnn": "none", None: "resize"}[align]
+        gain = _FACENET_GAIN if network == "FaceNet" else 1.0
+        self.backbone = shared_backbone(
+            build_face_network,
+            network,
+            weights,
+            layers=self.layers,
+            transform=FacePreprocess(self.size, step, low, high, gain),
+            precision=precision,
+            channels_last=channels_last,
+            compile=compile,
+        )
+        self.landmarks = landmark_backbone((low, high)) if align == "mtcnn" else None
+        self.align, self.on_missing = align, on_missing
+        self.reduction: Reduction = reduction
+        self._range = RangeCheck((low, high), "FaceIdLoss")
+
+    def components(
+        self, pred: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h2 w2"]
+    ) -> dict[str, Tensor]:
+        """The weighted distance per layer; the loss is their sum.
+
+        Args:
+            pred: RGB in ``data_range``, any size; receives the gradient.
+            target: as many images, of the same faces in the same places; no gradient. While it lives
+                unchanged its landmarks and features are computed once.
+
+        Returns:
+            By layer name a scalar, or for ``"none"`` one value per image.
+
+        Raises:
+            ValueError: the batches differ in number, are no RGB images, or a face is missing and
+                ``on_missing="raise"``.
+            TypeError: an image is no floating-point tensor.
+        """
+        faces = self._faces(pred, target)
+        return {
+            name: weight
+            * self._reduced(
+                face_id_loss(faces.pred[name], faces.target[name], reduction="none"), faces.found
+            )
+            for name, weight in self.layers.items()
+        }
+
+    @torch.no_grad()
+    def similarity(
+        self, pred: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h2 w2"]
+    ) -> Float[Tensor, " b"]:
+        """The cosine per pair in the deepest layer asked for, for evaluation; no gradient.
+
+        Returns:
+            Values in [-1, 1]; NaN where no face was found and ``on_missing="skip"``.
+
+        Raises:
+            ValueError: as for the call.
+        """
+        faces = self._faces(pred, target)
+        name = max(self.layers, key=self.backbone.network.layer_names.index)
+        cosine = 1 - face_id_loss(faces.pred[name], faces.target[name], reduction="none")
+        return (
+            cosine
+            if faces.found is None
+            else cosine.where(faces.found, cosine.new_tensor(torch.nan))
+        )
+
+    def _reduced(self, values: Tensor, found: Tensor | None) -> Tensor:
+        if found is None:
+            return reduce(values, self.reduction)
+        values = torch.where(found, values, torch.zeros_like(values))
+        if self.reduction != "mean":
+            return reduce(values, self.reduction)
+        return values.sum() / found.sum().clamp_min(1)
+
+    def _faces(self, pred: Tensor, target: Tensor) -> _Faces:
+        _check_image("pred", pred)
+        _check_image("target", target)
+        if len(pred) != len(target):
+            raise ValueError(f"pred and target must be as many, not {len(pred)} and {len(target)}")
+        self._range(pred=pred, target=target)
+        if self.landmarks is None:
+            return _Faces(
+                self.backbone.features(pred), self.backbone.features(target, grad=False), None
+            )
+        points = self.landmarks.features(target, grad=False)["landmarks"]
+        found = points.isfinite().all(-1).all(-1)
+        if self.on_missing == "raise" and not bool(found.all()):
+            missing = found.logical_not().nonzero().flatten().tolist()
+            raise ValueError(
+                f"no face is found in target at {missing}: check the images, or set on_missing to "
+                "'skip' or 'crop'"
+            )
+        aligned = self._aligned_target(target, points, found)
+        fake = self._aligned(pred, _rescaled(points, target, pred), found)
+        return _Faces(
+            self.backbone.features(fake),
+            self.backbone.features(aligned, grad=False),
+            found if self.on_missing == "skip" else None,
+        )
+
+    def _aligned_target(self, target: Tensor, points: Tensor, found: Tensor) -> Tensor:
+        stamp = None if torch.compiler.is_compiling() else stamp_of(target)
+        if stamp is None:
+            return self._aligned(target.detach(), points, found)
+        group = hash((self.size, self.landmarks and self.landmarks.mode))
+        known = _ALIGNED.get(group, target, stamp)
+        if known is None:
+            known = {"face": self._aligned(target.detach(), points, found)}
+            _ALIGNED.put(group, target, stamp, known)
+        return known["face"]
+
+    def _aligned(self, image: Tensor, points: Tensor, found: Tensor) -> Tensor:
+        """Faces by their landmarks; by the fixed crop where there are none."""
+        if image.dtype in (torch.float16, torch.bfloat16):
+            image = image.float()
+        if not bool(found.any()):
+            return crop_faces(image, self.size)
+        first = points[found][:1]  # anything finite: NaN would spoil gradients
+        safe = torch.where(found[:, None, None], points, first)
+        aligned = align_faces(image, safe, self.size)
+        if bool(found.all()):
+            return aligned
+        return torch.where(found[:, None, None, None], aligned, crop_faces(image, self.size))
+
+
+def _rescaled(points: Tensor, found_in: Tensor, image: Tensor) -> Tensor:
+    """Landmarks of one size of image in another."""
+    if found_in.shape[-2:] == image.shape[-2:]:
+        return points
+    ratio = [
+        new / old for new, old in zip(image.shape[:-3:-1], found_in.shape[:-3:-1], strict=True)
+    ]
+    return (points + 0.5) * points.new_tensor(ratio) - 0.5
+
+
+def _input_size(name: str | nn.Module, network: nn.Module, given: int | None) -> int:
+    own = INPUT_SIZES.get(name) if isinstance(name, str) else None
+    if own is not None and given not in (None, own):
+        raise ValueError(f"input_size of {name} is {own}, not {given!r}: leave it out")
+    inner = getattr(network, "network", network)
+    size = given or own or getattr(inner, "input_size", 112)
+    if not isinstance(size, int) or size < 1:
+        raise ValueError(f"input_size must be a positive whole number, not {size!r}")
+    return size
+
+
+def _check_image(name: str, image: object) -> None:
+    if not isinstance(image, Tensor):
+        raise TypeError(f"{name} must be a tensor, not {type(image).__name__}")
+    if not image.is_floating_point():
+        raise TypeError(f"{name} must be a floating-point tensor, not {image.dtype}")
+    if image.ndim != 4 or image.shape[1] != 3:
+        raise ValueError(f"{name} must have the shape (b, 3, h, w), not {tuple(image.shape)}")
+
+
+def similarity(
+    pred: Float[Tensor, "b 3 h w"],
+    target: Float[Tensor, "b 3 h2 w2"],
+    *,
+    facenet: str | nn.Module = "ArcFace",
+    weights: str | None = None,
+    align: Align = "crop",
+    on_missing: OnMissing = "skip",
+    data_range: DataRange = (-1.0, 1.0),
+    allow_import: bool = False,
+) -> Float[Tensor, " b"]:
+    """How alike the faces of each pair are, for evaluation; no gradient.
+
+    Args:
+        pred: RGB in ``data_range``, any size.
+        target: as many images.
+        facenet: as for [`FaceIdLoss`][losskit_identity.FaceIdLoss].
+        weights: likewise.
+        align: likewise.
+        on_missing: likewise.
+        data_range: the values that mean black and white.
+        allow_import: allow ``facenet`` to name code to import.
+
+    Returns:
+        The cosine per pair, in [-1, 1]; NaN where no face was found and ``on_missing="skip"``.
+
+    Raises:
+        ValueError: as for ``FaceIdLoss``.
+        WeightsError: the weights cannot be had.
+    """
+    return FaceIdLoss(
+        facenet,
+        weights=weights,
+        align=align,
+        on_missing=on_missing,
+        data_range=data_range,
+        allow_import=allow_import,
+    ).similarity(pred, target)

@@ -1,0 +1,177 @@
+"""The face networks by name, with their weights."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from facenet_pytorch import InceptionResnetV1
+from torch import Tensor, nn
+
+from losskit.backbones import EmbeddingNetwork, FeatureNetwork
+from losskit.errors import WeightsError, nearest
+from losskit.spec import one_line
+from losskit.weights import SUFFIXES, load_weights, random_seed
+from losskit_identity.arcface import ArcFaceIRSE50, load_arcface
+
+NAMES = ("ArcFace", "FaceNet")
+DEFAULT_WEIGHTS = {"ArcFace": "arcface-ir-se50", "FaceNet": "vggface2"}
+INPUT_SIZES = {"ArcFace": 112, "FaceNet": 160}
+_FACENET_TAGS = ("vggface2", "casia-webface")
+
+
+class FaceNet(FeatureNetwork):
+    """facenet-pytorch's InceptionResnetV1 for faces of 160x160 in [-1, 1].
+
+    Layers: ``"repeat_1"``, ``"repeat_2"``, ``"repeat_3"`` and ``"embedding"`` (512 numbers, length 1).
+    """
+
+    layer_names = ("repeat_1", "repeat_2", "repeat_3", "embedding")
+    _STEPS = (
+        (
+            *("conv2d_1a", "conv2d_2a", "conv2d_2b", "maxpool_3a"),
+            *("conv2d_3b", "conv2d_4a", "conv2d_4b", "repeat_1"),
+        ),
+        ("mixed_6a", "repeat_2"),
+        ("mixed_7a", "repeat_3"),
+    )
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
+        """The activations of ``layers``; nothing beyond the deepest of them is computed."""
+        found: dict[str, Tensor] = {}
+        x = image
+        for steps in self._STEPS:
+            for step in steps:
+                x = getattr(self.network, step)(x)
+            found[steps[-1]] = x
+            if found.keys() >= set(layers):
+                return tuple(found[name] for name in layers)
+        x = self.network.avgpool_1a(self.network.block8(x)).flatten(1)
+        found["embedding"] = F.normalize(self.network.last_bn(self.network.last_linear(x)))
+        return tuple(found[name] for name in layers)
+
+
+def face_network_name(
+    facenet: str | nn.Module | Mapping[str, Any], weights: str | None, allow_import: bool
+) -> tuple[str | nn.Module, str | None]:
+    """Check ``facenet=`` and ``weights=`` and fill in the default weights.
+
+    Raises:
+        ValueError: the name is unknown, or an import path is given without ``allow_import=True``.
+        TypeError: ``facenet`` is none of a name, a module and MMagic's mapping.
+    """
+    if isinstance(facenet, Mapping):  # MMagic: dict(type="ArcFace", ir_se50_weights=None)
+        for key in facenet:
+            if key not in ("type", "ir_se50_weights", "device"):
+                raise ValueError(
+                    f"facenet has no key {key!r}{nearest(str(key), ('type', 'ir_se50_weights'))}; "
+                    "it takes type and ir_se50_weights"
+                )
+        weights = weights or facenet.get("ir_se50_weights")
+        facenet = facenet.get("type", "ArcFace")
+    if isinstance(facenet, nn.Module):
+        if weights is not None:
+            raise ValueError(
+                f"weights={weights!r} does not go with a facenet that is given as an object: "
+                "load them into it, and leave weights out"
+            )
+        return facenet, None
+    if not isinstance(facenet, str):
+        raise TypeError(f"facenet must be a name, 'module:factory' or a module, not {facenet!r}")
+    if ":" in facenet:
+        if not allow_import:
+            raise ValueError(
+                f"facenet={facenet!r} would import code that a config names: "
+                "say allow_import=True if you trust it"
+            )
+        return facenet, weights
+    if facenet not in NAMES:
+        raise ValueError(
+            f"facenet must be one of {', '.join(NAMES)}, 'module:factory' or a module, "
+            f"not {facenet!r}{nearest(facenet, NAMES)}"
+        )
+    return facenet, weights or DEFAULT_WEIGHTS[facenet]
+
+
+def build_face_network(facenet: str | nn.Module, weights: str | None) -> FeatureNetwork:
+    """The network behind a name, import path or object.
+
+    Raises:
+        WeightsError: the weights cannot be had or do not fit.
+    """
+    if isinstance(facenet, nn.Module):
+        network = copy.deepcopy(facenet)  # frozen for good, and the caller's must not be
+        return network if isinstance(network, FeatureNetwork) else EmbeddingNetwork(network)
+    if ":" in facenet:
+        return _imported(facenet, weights)
+    seed = random_seed(weights)
+    if seed is not None:
+        torch.manual_seed(seed)
+        return ArcFaceIRSE50() if facenet == "ArcFace" else FaceNet(InceptionResnetV1())
+    assert weights is not None
+    if facenet == "FaceNet":
+        return FaceNet(_load_facenet(weights))
+    try:
+        return load_arcface(load_weights(weights))
+    except RuntimeError as error:
+        if isinstance(error, WeightsError):
+            raise
+        raise _misfit(weights, "ArcFace IR-SE50", error) from error
+
+
+def _load_facenet(weights: str) -> nn.Module:
+    if weights in _FACENET_TAGS:
+        try:
+            network: nn.Module = InceptionResnetV1(pretrained=weights)  # fetched by its own loader
+            return network
+        except Exception as error:
+            raise WeightsError(
+                f"the weights {weights!r} of FaceNet cannot be had: {type(error).__name__}: "
+                f"{one_line(error)[:200]}; fetch them where there is internet with: "
+                f'python -c "from facenet_pytorch import InceptionResnetV1 as N; N({weights!r})" and '
+                "copy that machine's ~/.cache/torch/checkpoints here, or give weights= a path"
+            ) from error
+    if not weights.endswith(SUFFIXES):
+        raise WeightsError(
+            f"weights {weights!r} are not known for FaceNet{nearest(weights, _FACENET_TAGS)}; give "
+            f"one of {', '.join(_FACENET_TAGS)}, a path ending in {', '.join(SUFFIXES)}, or 'random'"
+        )
+    # The classifier over the training set's people: not part of the embedding.
+    state = {k: v for k, v in load_weights(weights).items() if not k.startswith("logits.")}
+    network = InceptionResnetV1()
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise _misfit(weights, "FaceNet", error) from error
+    return network
+
+
+def _imported(path: str, weights: str | None) -> FeatureNetwork:
+    module, _, attribute = path.partition(":")
+    try:
+        made = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"facenet={path!r} cannot be imported: {one_line(error)}") from error
+    network = made() if not isinstance(made, nn.Module) else copy.deepcopy(made)
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"facenet={path!r} makes {type(network).__name__}, not an nn.Module")
+    if weights is not None and random_seed(weights) is None:
+        try:
+            network.load_state_dict(load_weights(weights))
+        except RuntimeError as error:
+            if isinstance(error, WeightsError):
+                raise
+            raise _misfit(weights, path, error) from error
+    return network if isinstance(network, FeatureNetwork) else EmbeddingNetwork(network)
+
+
+def _misfit(weights: str, network: str, error: Exception) -> WeightsError:
+    return WeightsError(f"{weights!r} does not fit {network}: {one_line(error)[:300]}")
