@@ -13,7 +13,10 @@ _EXPORTS = {
     "ExampleLoss": "losskit_example.losses",
     "example_loss": "losskit_example.losses",
 }
-__all__ = ["ExampleLoss", "example_loss"]
+__all__ = [
+    "ExampleLoss",
+    "example_loss",
+]
 
 if TYPE_CHECKING:
     from losskit_example.losses import (
