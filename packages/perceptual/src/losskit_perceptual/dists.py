@@ -118,7 +118,14 @@ class DISTS(Loss):
         self.register_buffer("beta", beta / total, persistent=False)
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Compare RGB images ``(b, 3, h, w)`` in ``data_range``; ``target`` gets no gradient.
+        """Compare images.
+
+        Args:
+            pred: an RGB batch ``(b, 3, h, w)`` in ``data_range``.
+            target: of the same shape; gets no gradient.
+
+        Returns:
+            A scalar, or ``(b,)`` for ``reduction="none"``; at least 0, and 0 where they are equal.
 
         Raises:
             ValueError: shapes do not fit.

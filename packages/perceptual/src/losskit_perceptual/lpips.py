@@ -159,10 +159,16 @@ class _FeatureDistanceBase(Loss):
         raise NotImplementedError
 
     def forward(self, pred: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Compare images ``(b, 3, h, w)`` in ``data_range``; ``mask`` ``(b, 1, h, w)`` says where.
+        """Compare images.
+
+        Args:
+            pred: an RGB batch ``(b, 3, h, w)`` in ``data_range``.
+            target: of the same shape; gets no gradient.
+            mask: how much each place counts, ``(b, 1, h, w)`` in [0, 1]; all places if left out.
 
         Returns:
-            The distance; with ``spatial=True`` the reduction of a map ``(b, 1, h, w)``.
+            A scalar, or ``(b,)`` for ``reduction="none"``; with ``spatial=True`` the reduction of a
+            map ``(b, 1, h, w)``. At least 0, and 0 where they are equal.
 
         Raises:
             ValueError: shapes do not fit.

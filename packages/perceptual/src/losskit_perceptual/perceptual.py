@@ -183,6 +183,10 @@ class PerceptualLoss(Loss):
             target: of the same shape; gets no gradient.
             mask: how much each place counts, ``(b, 1, h, w)`` in [0, 1]; all places if left out.
 
+        Returns:
+            Scalars, or ``(b,)`` for ``reduction="none"``; at least 0, and 0 where the images are
+            equal. ``forward`` gives their sum.
+
         Raises:
             ValueError: shapes do not fit.
             TypeError: an image is no floating point tensor.

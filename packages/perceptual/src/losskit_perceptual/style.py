@@ -175,7 +175,15 @@ class StyleLoss(Loss):
         self._check_range = RangeCheck(span, type(self).__name__)
 
     def forward(self, pred: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Compare ``pred`` with ``target``, ``(b, 3, h, w)``, where ``mask`` ``(b, 1, h, w)`` says.
+        """Compare how two images are painted.
+
+        Args:
+            pred: an RGB batch ``(b, 3, h, w)`` in ``data_range``.
+            target: of the same shape; gets no gradient.
+            mask: how much each place counts, ``(b, 1, h, w)`` in [0, 1]; all places if left out.
+
+        Returns:
+            A scalar, or ``(b,)`` for ``reduction="none"``; at least 0, and 0 where they are equal.
 
         Raises:
             ValueError: shapes do not fit.

@@ -44,6 +44,7 @@ def transferal_perceptual_loss(
 
     Raises:
         ValueError: numbers of levels or shapes differ, or an option is unknown.
+        TypeError: ``soft_attention`` is not floating point.
 
     References:
         Yang et al., Learning Texture Transformer Network for Image Super-Resolution, CVPR 2020,
@@ -57,6 +58,11 @@ def transferal_perceptual_loss(
         raise ValueError(
             f"maps and textures must be of one number of levels, not {len(maps)} and {len(textures)}"
         )
+    if soft_attention is not None and not (
+        isinstance(soft_attention, Tensor) and soft_attention.is_floating_point()
+    ):
+        kind = getattr(soft_attention, "dtype", type(soft_attention).__name__)
+        raise TypeError(f"soft_attention must be a floating-point tensor of logits, not {kind}")
     losses = []
     for level, (feature, texture) in enumerate(zip(maps, textures, strict=True)):
         check_same_shape(feature, texture, f"maps[{level}] and textures[{level}]")
