@@ -21,7 +21,9 @@ pytestmark = pytest.mark.skipif(shutil.which("uv") is None, reason="building whe
 
 
 def _run(*command: str | Path) -> str:
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -44,7 +46,17 @@ def test_wheel_lists_its_losses_in_a_clean_environment(
     _run("uv", "venv", "--quiet", "--python", sys.executable, tmp_path / "env")
     python = tmp_path / "env" / "bin" / "python"
     wanted = {wheels["core"], wheels[name]}
-    _run("uv", "pip", "install", "--quiet", "--python", python, "--no-deps", *wanted, *DISCOVERY_NEEDS)
+    _run(
+        "uv",
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        python,
+        "--no-deps",
+        *wanted,
+        *DISCOVERY_NEEDS,
+    )
     command = tmp_path / "env" / "bin" / "losskit"
     losses = json.loads(_run(command, "list", "--json"))["losses"]
     assert any(loss["plugin"] == name for loss in losses)

@@ -117,12 +117,15 @@ def _plugin_findings() -> list[Finding]:
 
 
 def _weights() -> list[Finding]:
-    from losskit.weights import find_weights
+    from losskit.weights import verify_weights, weights_path
 
     findings = []
     for spec in list_weights():
-        found = find_weights(spec)
-        hint = "" if found else f"losskit weights pull {spec.name}"
-        text = f"at {found}" if found else "not here yet"
-        findings.append(Finding("ok" if found else "note", f"weights {spec.name}", text, hint))
+        status = verify_weights(spec)
+        subject = f"weights {spec.name}"
+        if status == "ok":
+            findings.append(Finding("ok", subject, f"at {weights_path(spec)}"))
+        else:
+            level = "note" if status == "missing" else "problem"
+            findings.append(Finding(level, subject, status, f"losskit weights pull {spec.name}"))
     return findings

@@ -126,8 +126,8 @@ def loss_signature(spec: LossSpec) -> dict[str, Any]:
     from losskit.registry import local_target
     from losskit.spec import resolve_target
 
-    target = local_target(spec) or resolve_target(spec.target)
-    if not inspect.isclass(target):
+    target: Any = local_target(spec) or resolve_target(spec.target)
+    if not isinstance(target, type):
         parameters = inspect.signature(target).parameters
         return {
             "arguments": _defaults(
@@ -138,9 +138,10 @@ def loss_signature(spec: LossSpec) -> dict[str, Any]:
             ),
             "doc": inspect.getdoc(target) or "",
         }
-    call = target.components if target.forward is Loss.forward else target.forward
+    loss: Any = target
+    call = loss.components if loss.forward is Loss.forward else loss.forward
     return {
-        "arguments": _defaults(inspect.signature(target.__init__).parameters),
+        "arguments": _defaults(inspect.signature(loss.__init__).parameters),
         "inputs": _defaults(inspect.signature(call).parameters),
         "doc": inspect.getdoc(target) or "",
     }
