@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -54,3 +56,97 @@ def gradient_penalty(batch: int = 2, height: int = 16, width: int = 16) -> Examp
 def disc_shift(batch: int = 2, height: int = 16, width: int = 16) -> Example:
     """Logits of real images."""
     return Example({}, {"pred": torch.randn(batch, 1, height, width)}, grad=("pred",))
+
+
+def path_length(batch: int = 2, height: int = 16, width: int = 16) -> Example:
+    """A generator of MMagic's protocol whose images are a smooth function of its latents."""
+    return Example(
+        {},
+        {"generator": _LatentGenerator(height, width), "num_batches": batch},
+        grad=("generator",),
+    )
+
+
+class _LatentGenerator(nn.Module):
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        self.size = (height, width)
+        self.mapping = nn.Linear(4, 8)
+        self.weight = nn.Parameter(torch.randn(8, 3))
+
+    def forward(
+        self, noise: Tensor | None, num_batches: int = 1, return_latents: bool = False
+    ) -> dict[str, Tensor] | Tensor:
+        noise = self.mapping.weight.new_zeros(num_batches, 4).normal_() if noise is None else noise
+        latent = self.mapping(noise).tanh()
+        colours = (latent @ self.weight).sin()[:, :, None, None]
+        images = colours.expand(-1, -1, *self.size).contiguous()
+        return {"fake_img": images, "latent": latent} if return_latents else images
+
+
+def finite_difference_r1(batch: int = 2, height: int = 16, width: int = 16) -> Example:
+    """R1 without a second backward pass."""
+    return r1(batch, height, width)
+
+
+def finite_difference_r2(batch: int = 2, height: int = 16, width: int = 16) -> Example:
+    """R2 without a second backward pass."""
+    return r2(batch, height, width)
+
+
+def dragan(batch: int = 2, height: int = 16, width: int = 16) -> Example:
+    """A penalty around real images."""
+    return r1(batch, height, width)
+
+
+def max_gradient_penalty(batch: int = 2, height: int = 16, width: int = 16) -> Example:
+    """A penalty at the steepest point between real and generated images."""
+    return gradient_penalty(batch, height, width)
+
+
+def _both_logits(batch: int, height: int, width: int) -> dict[str, Tensor]:
+    shape = (batch, 1, height, width)
+    return {"real_logits": torch.randn(shape), "fake_logits": torch.randn(shape)}
+
+
+def relativistic(batch: int = 2, height: int = 16, width: int = 16) -> Example:
+    """Logits of real and of generated images."""
+    inputs = _both_logits(batch, height, width)
+    return Example({}, inputs, grad=("real_logits", "fake_logits"))
+
+
+def lecam(batch: int = 2, height: int = 16, width: int = 16) -> Example:
+    """Logits of real and of generated images, against their moving averages."""
+    inputs = _both_logits(batch, height, width)
+    return Example({}, inputs, grad=("real_logits", "fake_logits"))
+
+
+def adv(batch: int = 2, height: int = 16, width: int = 16) -> Example:
+    """DeblurGAN-v2's relativistic loss, for the generator."""
+    inputs = {
+        "net": _discriminator(),
+        "fake": _images(batch, height, width),
+        "real": _images(batch, height, width),
+        "model": "generator",
+    }
+    return Example({"loss_type": "ragan-ls"}, inputs, grad=("fake", "net"), frozen=())
+
+
+def feature_matching(batch: int = 2, height: int = 16, width: int = 16) -> Example:
+    """Features of a discriminator's two layers."""
+    fake, real = (
+        [torch.randn(batch, 4, height, width), torch.randn(batch, 8, height, width)]
+        for _ in range(2)
+    )
+    return Example({}, {"fake_features": fake, "real_features": real}, grad=("fake_features",))
+
+
+def consistency(batch: int = 2, height: int = 16, width: int = 16) -> Example:
+    """Real images, flipped and shifted."""
+    return replace(r1(batch, height, width), arguments={"shift": 2}, min_size=3)
+
+
+def balanced_consistency(batch: int = 2, height: int = 16, width: int = 16) -> Example:
+    """Real and generated images, flipped and shifted."""
+    both = gradient_penalty(batch, height, width)
+    return replace(both, arguments={"shift": 2}, min_size=3)

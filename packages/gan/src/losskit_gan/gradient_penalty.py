@@ -23,7 +23,8 @@ from losskit_gan.input_gradients import (
 )
 
 
-def _interpolated(real_data: Tensor, fake_data: Tensor) -> Tensor:
+def interpolated(real_data: Tensor, fake_data: Tensor) -> Tensor:
+    """Random points between pairs of images, one per pair; no gradient reaches the images."""
     check_images(real_data, "real_data")
     check_images(fake_data, "fake_data")
     if real_data.shape != fake_data.shape:
@@ -89,7 +90,7 @@ def gradient_penalty_loss(
     """
     check_norm_mode(norm_mode)
     check_reduction(reduction)
-    images = _interpolated(real_data, fake_data)
+    images = interpolated(real_data, fake_data)
     gradients = masked(input_gradients(discriminator, images), mask)
     norms = safe_sqrt(squared_norms(gradients, norm_mode))
     return reduce_samples(_deviation(norms, center, one_sided), mask, reduction)

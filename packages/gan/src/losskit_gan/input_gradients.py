@@ -20,18 +20,22 @@ _NORM_MODES = ("pixel", "HWC")
 _PARALLEL = (nn.parallel.DistributedDataParallel, nn.parallel.DataParallel)
 
 
-def unwrapped(network: Any) -> Any:
+def unwrapped(network: Any, *, compiled: bool = True) -> Any:
     """The network inside wrappers that a second backward pass does not go through.
 
     ``torch.compile``'s, Lightning Fabric's, and the data-parallel ones, in any order. The gradients
     still reach a ``DistributedDataParallel`` wrapper's parameters, and are averaged over ranks as
     long as the same ``backward()`` also goes through an output of the wrapper, as that of a GAN
     loss does. FSDP's wrapper stays: its shards are useless without it.
+
+    Args:
+        network: a network, or any function, which is returned as it is.
+        compiled: also go round ``torch.compile``; ``False`` for what needs no second backward pass.
     """
     while True:
         if isinstance(network, _PARALLEL):
             network = network.module
-        elif isinstance(network, nn.Module) and hasattr(network, "_orig_mod"):
+        elif compiled and isinstance(network, nn.Module) and hasattr(network, "_orig_mod"):
             network = network._orig_mod
         elif isinstance(network, nn.Module) and hasattr(network, "_forward_module"):
             network = network._forward_module

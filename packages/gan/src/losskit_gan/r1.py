@@ -117,7 +117,7 @@ class R1GradientPenalty(Loss):
     Example:
         >>> import torch
         >>> penalty = R1GradientPenalty(norm_mode="HWC")
-        >>> penalty(lambda x: x.square().flatten(1).sum(1), torch.ones(2, 1, 2, 2))  # Σ (2x)²
+        >>> penalty(lambda x: x.square().flatten(1).sum(1), torch.ones(2, 1, 2, 2)).detach()  # Σ (2x)²
         tensor(16.)
     """
 

@@ -1,0 +1,160 @@
+"""AdvLoss: DeblurGAN-v2's adversarial losses, which run the discriminator themselves."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, TypeAlias, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from losskit.errors import nearest
+from losskit.loss import Loss
+from losskit_gan.adversarial import gan_loss
+from losskit_gan.gradient_penalty import gradient_penalty_loss
+from losskit_gan.input_gradients import Discriminator, check_images
+from losskit_gan.logits import logits_per_scale
+
+LossType: TypeAlias = Literal["wgan-gp", "lsgan", "gan", "ragan", "ragan-ls"]
+LOSS_TYPES: tuple[str, ...] = get_args(LossType)
+_POOL_SIZE = 50
+_LAMBDA = 10.0
+
+
+class PredictionPool(nn.Module):
+    """The mean of the last ``size`` predictions, one per image.
+
+    Only each prediction's mean is kept: that is all the losses look at. The pool is a buffer, so it
+    is saved, moved and copied with the loss.
+
+    Args:
+        size: how many images' predictions.
+    """
+
+    means: Tensor
+    count: Tensor
+
+    def __init__(self, size: int = _POOL_SIZE) -> None:
+        super().__init__()
+        self.register_buffer("means", torch.zeros(size))
+        self.register_buffer("count", torch.zeros((), dtype=torch.long))
+
+    @torch.no_grad()
+    def add(self, logits: Float[Tensor, "b ..."]) -> None:
+        """Put a batch in; the oldest leave."""
+        new = logits.detach().float().reshape(len(logits), -1).mean(1).to(self.means.device)
+        size = len(self.means)
+        # The newest stand last; places not yet filled stand first and hold zeros.
+        self.means.copy_(torch.cat([self.means, new])[-size:])
+        self.count.add_(len(new)).clamp_(max=size)
+
+    def mean(self, otherwise: Float[Tensor, "b ..."]) -> Tensor:
+        """The pool's mean, or that of ``otherwise`` while the pool is empty; without gradient."""
+        pooled = self.means.sum() / self.count.clamp_min(1)
+        value = torch.where(self.count > 0, pooled.to(otherwise), otherwise.detach().mean())
+        return value.detach()
+
+
+class AdvLoss(Loss):
+    r"""Adversarial loss of one player on a pair of images, as DeblurGAN-v2 defines them.
+
+    | ``loss_type`` | discriminator | generator |
+    |---|---|---|
+    | ``gan`` | mean of the two cross-entropies | cross-entropy to real |
+    | ``lsgan`` | mean of the two **absolute** distances to 1 and 0 (so in MMagic) | distance to 1 |
+    | ``wgan-gp`` | $\overline{D(\tilde x)} - \overline{D(x)}$ + 10 · WGAN-GP per pixel | $-\overline{D(\tilde x)}$ |
+    | ``ragan`` | cross-entropies relative to pools, halved | labels exchanged |
+    | ``ragan-ls`` | squares relative to pools, halved | signs exchanged |
+
+    The relativistic ones compare with the mean of the last 50 predictions of the other kind, which
+    carries no gradient. The discriminator's calls fill the pools; before the first one the
+    generator compares with its own batch.
+
+    A term's ``loss_weight`` counts for both players here.
+
+    Args:
+        loss_type: one of the above.
+
+    Raises:
+        ValueError: ``loss_type`` is unknown.
+
+    References:
+        O. Kupyn et al., "DeblurGAN-v2", ICCV 2019, arXiv:1908.03826.
+    """
+
+    loss_name: ClassVar[str | None] = "loss_adv"
+
+    def __init__(self, loss_type: LossType) -> None:
+        super().__init__()
+        if loss_type not in LOSS_TYPES:
+            raise ValueError(
+                f"loss_type must be one of {', '.join(LOSS_TYPES)}, not {loss_type!r}"
+                + nearest(str(loss_type), LOSS_TYPES)
+            )
+        self.loss_type = loss_type
+        if loss_type.startswith("ragan"):
+            self.fake_pool = PredictionPool()
+            self.real_pool = PredictionPool()
+
+    def forward(
+        self,
+        net: Discriminator,
+        fake: Float[Tensor, "b c h w"],
+        real: Float[Tensor, "b c h w"],
+        model: Literal["discriminator", "generator"] = "discriminator",
+    ) -> Float[Tensor, ""]:
+        """Run the discriminator on both images and return one player's loss.
+
+        Args:
+            net: the discriminator; returns one tensor of logits.
+            fake: generated images; detached for the discriminator.
+            real: real images.
+            model: whose loss it is.
+
+        Raises:
+            TypeError: images are not floating-point tensors.
+            ValueError: ``model`` is unknown, or the discriminator has several scales.
+        """
+        check_images(fake, "fake")
+        check_images(real, "real")
+        if model not in ("discriminator", "generator"):
+            raise ValueError(f"model must be 'discriminator' or 'generator', not {model!r}")
+        is_disc = model == "discriminator"
+        if self.loss_type.startswith("ragan"):
+            return self._relativistic(net, fake, real, is_disc)
+        kinds: dict[str, Literal["vanilla", "l1", "wgan"]] = {
+            "gan": "vanilla",
+            "lsgan": "l1",
+            "wgan-gp": "wgan",
+        }
+        kind = kinds[self.loss_type]
+        if not is_disc:
+            return gan_loss(net(fake), True, gan_type=kind)
+        on_fake = gan_loss(net(fake.detach()), False, gan_type=kind, is_disc=True)
+        both = on_fake + gan_loss(net(real), True, gan_type=kind, is_disc=True)
+        if kind != "wgan":
+            return both / 2
+        return both + _LAMBDA * gradient_penalty_loss(net, real, fake)
+
+    def _relativistic(
+        self, net: Discriminator, fake: Tensor, real: Tensor, is_disc: bool
+    ) -> Tensor:
+        on_fake = _one_scale(net(fake.detach() if is_disc else fake))
+        on_real = _one_scale(net(real))
+        if is_disc and self.training:
+            self.fake_pool.add(on_fake)
+            self.real_pool.add(on_real)
+        above = on_real - self.fake_pool.mean(on_fake)
+        below = on_fake - self.real_pool.mean(on_real)
+        if self.loss_type == "ragan":
+            real_part = gan_loss(above, is_disc, gan_type="vanilla")
+            return (real_part + gan_loss(below, not is_disc, gan_type="vanilla")) / 2
+        sign = 1 if is_disc else -1
+        return ((above - sign).square().mean() + (below + sign).square().mean()) / 2
+
+
+def _one_scale(prediction: object) -> Tensor:
+    scales = logits_per_scale(prediction, "net's output")  # type: ignore[arg-type]
+    if len(scales) > 1:
+        raise ValueError(f"net must return one tensor of logits, not {len(scales)} scales")
+    return scales[0]

@@ -1,0 +1,157 @@
+"""R1 and R2 by finite differences: no second backward pass."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from losskit.loss import Loss
+from losskit.reduction import Reduction, check_reduction, reduce
+from losskit_gan.input_gradients import Discriminator, check_images, unwrapped
+from losskit_gan.logits import Prediction, logits_per_scale
+
+
+def _sums(prediction: Prediction, name: str) -> Tensor:
+    """One number per sample: all its logits together, as R1 sums them."""
+    scales = logits_per_scale(prediction, name)
+    return torch.stack([s.flatten(1).sum(1) if s.ndim > 1 else s for s in scales]).sum(0)
+
+
+def finite_difference_penalty(
+    discriminator: Discriminator,
+    images: Float[Tensor, "b c *size"],
+    *,
+    sigma: float = 0.01,
+    logits: Prediction | None = None,
+    noise: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, "..."]:
+    r"""Estimate R1 (or R2) by two forward passes, $\big((D(x+\sigma\varepsilon)-D(x))/\sigma\big)^2$.
+
+    Its expectation over $\varepsilon\sim\mathcal N(0, I)$ tends to $\lVert\nabla_x D\rVert_2^2$
+    (``r1_penalty`` with ``norm_mode="HWC"``) as σ → 0, so weights carry over. The paper leaves the
+    division by σ² out: its weight λ is ``loss_weight`` λσ² here (100 at σ = 0.01 is 0.01).
+
+    It goes through compiled discriminators and FSDP, which a second backward pass does not. Autocast
+    is off inside: the difference of two rounded logits would be noise.
+
+    Args:
+        discriminator: a network or function of images; a sample's logits are summed.
+        images: real ones for R1, generated ones for R2; no gradient flows into them.
+        sigma: size of the step, in the images' units; the paper's 0.01 for images in [-1, 1].
+        logits: those at ``images``, if they are known already in full precision: saves a pass.
+        noise: ε, of the images' shape; drawn if not given.
+        reduction: over samples; ``"none"`` gives one value per sample.
+
+    Returns:
+        A scalar, or ``(b,)``; ≥ 0.
+
+    Raises:
+        TypeError: an argument has the wrong type, or ``logits`` are in half precision.
+        ValueError: an option is out of range or a shape does not fit.
+
+    Example:
+        >>> slope = torch.tensor([[3.0, 4.0]])
+        >>> finite_difference_penalty(
+        ...     lambda x: x @ slope.T, torch.zeros(1, 2), noise=torch.tensor([[1.0, 0.0]])
+        ... )
+        tensor(9.)
+
+    References:
+        S. Lin et al., "Diffusion Adversarial Post-Training for One-Step Video Generation", ICML
+        2025, section 3.3, arXiv:2501.08316.
+    """
+    check_images(images, "images")
+    check_reduction(reduction)
+    if not sigma > 0:
+        raise ValueError(f"sigma must be positive, not {sigma!r}")
+    if noise is not None and noise.shape != images.shape:
+        raise ValueError(
+            f"noise must have the images' shape {tuple(images.shape)}, not {tuple(noise.shape)}"
+        )
+    network = unwrapped(discriminator, compiled=False)
+    images = images.detach()
+    dtype = images.dtype
+    if isinstance(network, nn.Module):
+        floating = (p.dtype for p in network.parameters() if p.is_floating_point())
+        dtype = next(floating, torch.promote_types(dtype, torch.float32))
+    images = images.to(dtype)
+    noise = torch.randn_like(images) if noise is None else noise.to(dtype)
+    with torch.autocast(images.device.type, enabled=False):
+        if logits is None:
+            here = _sums(network(images.clone()), "discriminator's output")
+        else:
+            _check_precise(logits)
+            here = _sums(logits, "logits")
+        there = _sums(network(images + sigma * noise), "discriminator's output")
+        if here.shape != there.shape:
+            raise ValueError(f"logits are of {len(here)} samples, images of {len(there)}")
+        return reduce(((there - here) / sigma).square(), reduction)
+
+
+def _check_precise(logits: Prediction) -> None:
+    first: object = logits
+    while isinstance(first, list | tuple) and first:
+        first = first[-1]
+    if isinstance(first, Tensor) and first.dtype in (torch.float16, torch.bfloat16):
+        raise TypeError(f"logits in {first.dtype} are too coarse for differences: leave them out")
+
+
+class FiniteDifferenceR1(Loss):
+    """R1 by finite differences at real images; see [`finite_difference_penalty`][].
+
+    Args:
+        sigma: size of the step.
+        reduction: over samples.
+
+    Raises:
+        ValueError: an option is out of range.
+    """
+
+    loss_name: ClassVar[str | None] = "loss_r1_fd"
+
+    def __init__(self, sigma: float = 0.01, reduction: Reduction = "mean") -> None:
+        super().__init__()
+        check_reduction(reduction)
+        if not sigma > 0:
+            raise ValueError(f"sigma must be positive, not {sigma!r}")
+        self.sigma = sigma
+        self.reduction: Reduction = reduction
+
+    def forward(
+        self,
+        discriminator: Discriminator,
+        real_data: Float[Tensor, "b c *size"],
+        logits: Prediction | None = None,
+    ) -> Float[Tensor, "..."]:
+        """The penalty; arguments as of [`finite_difference_penalty`][]."""
+        return finite_difference_penalty(
+            discriminator, real_data, sigma=self.sigma, logits=logits, reduction=self.reduction
+        )
+
+    def extra_repr(self) -> str:
+        """Show the options."""
+        return f"sigma={self.sigma}, reduction={self.reduction!r}"
+
+
+class FiniteDifferenceR2(FiniteDifferenceR1):
+    """R2 by finite differences at generated images; see [`finite_difference_penalty`][].
+
+    Args:
+        sigma: size of the step.
+        reduction: over samples.
+    """
+
+    loss_name: ClassVar[str | None] = "loss_r2_fd"
+
+    def forward(
+        self,
+        discriminator: Discriminator,
+        fake_data: Float[Tensor, "b c *size"],
+        logits: Prediction | None = None,
+    ) -> Float[Tensor, "..."]:
+        """The penalty; arguments as of [`finite_difference_penalty`][]."""
+        return super().forward(discriminator, fake_data, logits)
