@@ -33,11 +33,11 @@ class Loss(nn.Module):
         parts = iter(self.components(*args, **kwargs).values())
         return sum(parts, next(parts))
 
-    def weigh(self, value: Tensor, weight: float | Tensor, **inputs: Any) -> Tensor:
+    def weigh(self, value: Tensor, weight: float | Tensor, /, **inputs: Any) -> Tensor:
         """Apply a term's ``loss_weight``; ``inputs`` are those of the call, by name.
 
         The one place where a loss may say that its weight does not always count (``GANLoss``: not
-        for the discriminator).
+        for the discriminator). The first two are positional only: an input may be called ``weight``.
         """
         return value * weight
 
