@@ -12,8 +12,10 @@ from losskit.spec import resolve_target
 from losskit.testing.case import LossCase, explained, fail_unless
 from losskit.testing.checks import check
 
-# "[`l1_loss`][losskit.losses.pixel.l1_loss]": a module's docstring may lean on its function's.
+# "[`l1_loss`][losskit.losses.pixel.l1_loss]", or "[`l1_loss`][]" in its own module: a class's
+# docstring may lean on its function's.
 _LINK = re.compile(r"\]\[([A-Za-z_]\w*(?:\.\w+)+)\]")
+_LOCAL_LINK = re.compile(r"\[`([A-Za-z_]\w*)`\]\[\]")
 _SECTIONS = {
     "Returns": re.compile(r"^\s*(Returns|Yields):|^\s*Returns\s*\n\s*-{3}|:returns?:", re.M),
     "Raises": re.compile(r"^\s*Raises:|^\s*Raises\s*\n\s*-{3}|:raises\b", re.M),
@@ -57,7 +59,9 @@ def documentation(case: LossCase) -> str:
             for method in ("forward", "components", "__init__"):
                 if method in vars(base):
                     texts.append(inspect.getdoc(vars(base)[method]) or "")
-    for link in dict.fromkeys(_LINK.findall("\n".join(texts))):
+    found = _LINK.findall("\n".join(texts))
+    found += [f"{target.__module__}.{name}" for name in _LOCAL_LINK.findall("\n".join(texts))]
+    for link in dict.fromkeys(found):
         with explained(f"following the link to {link!r} in a docstring", "name what exists"):
             texts.append(inspect.getdoc(_linked(link)) or "")
     return "\n".join(texts)
