@@ -1,0 +1,352 @@
+"""Training end to end on a tiny net: exact resume, interruption, what is written."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from losskit.errors import ConfigError
+from losskit_gan.trainer import checkpoints
+from losskit_gan.trainer.config import load_train_config
+from losskit_gan.trainer.loop import Stopped, Trainer
+from losskit_gan.trainer.recorder import read_metrics
+
+NETS = """
+from torch import nn
+
+class G(nn.Module):
+    latent_dim = 4
+
+    def __init__(self, size=8):
+        super().__init__()
+        self.size = size
+        self.net = nn.Sequential(
+            nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.2), nn.Linear(8, 3 * size * size)
+        )
+
+    def forward(self, noise, return_latents=False):
+        image = self.net(noise).reshape(-1, 3, self.size, self.size).tanh()
+        return (image, noise) if return_latents else image
+
+class D(nn.Module):
+    def __init__(self, size=8):
+        super().__init__()
+        self.net = nn.Sequential(nn.Flatten(), nn.Linear(3 * size * size, 8), nn.Tanh(), nn.Linear(8, 1))
+
+    def forward(self, image):
+        return self.net(image)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working folder with networks of the user's own and a few images."""
+    (tmp_path / "usernets.py").write_text(NETS)
+    (tmp_path / "images").mkdir()
+    random = np.random.default_rng(0)
+    for index in range(7):
+        pixels = random.integers(0, 256, (10, 12, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{index}.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield tmp_path
+    sys.modules.pop("usernets", None)
+
+
+def config(**changes):
+    base = {
+        "out": "run",
+        "steps": 11,
+        "allow_import": True,
+        "model": {"generator": {"type": "usernets:G"}, "discriminator": {"type": "usernets:D"}},
+        "gan_loss": {"type": "GANLoss", "gan_type": "hinge", "loss_weight": 0.5},
+        "disc_auxiliary_loss": [
+            {
+                "type": "R1GradientPenalty",
+                "interval": 3,
+                "norm_mode": "HWC",
+                "data_info": {"discriminator": "disc", "real_data": "real_imgs"},
+            },
+            {"type": "DiscShiftLoss", "data_info": {"pred": "disc_pred_real"}},
+        ],
+        "data": {"images": "images", "size": 8, "batch_size": 4},
+        "optimizer": {"lr": 0.01, "schedule": "cosine", "warmup": 3},
+        "logging": {
+            "every": 3,
+            "samples_every": 5,
+            "samples": 4,
+            "checkpoint_every": 4,
+            "keep": 2,
+            "tensorboard": False,
+        },
+        "fabric": {"accelerator": "cpu"},
+    }
+    return {**base, **changes}
+
+
+def run(resume=False, **changes):
+    return Trainer(load_train_config(config(**changes))).run(resume=resume)
+
+
+def same(left, right, path=""):
+    assert isinstance(left, dict) or type(left) is type(right), path
+    if isinstance(left, dict):
+        assert list(left) == list(right), path
+        for key in left:
+            same(left[key], right[key], f"{path}.{key}")
+    elif isinstance(left, list):
+        assert len(left) == len(right), path
+        for index, pair in enumerate(zip(left, right, strict=True)):
+            same(*pair, f"{path}[{index}]")
+    elif isinstance(left, torch.Tensor):
+        assert torch.equal(left, right), path
+    else:
+        assert left == right or (left != left and right != right), path
+
+
+def without_out(state):
+    return {**state, "config": {k: v for k, v in state["config"].items() if k != "out"}}
+
+
+# Imports once, then forks: each child dies by SIGKILL at a moment of its own and the next resumes.
+DRIVER = """
+import json, os, signal, sys
+from losskit_gan.trainer import checkpoints
+from losskit_gan.trainer.config import load_train_config
+from losskit_gan.trainer.loop import Trainer
+import torch
+import lightning_fabric, rich.progress
+torch.set_num_threads(1)
+config, moments = json.loads(sys.stdin.read())
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def arm(kind, number):
+    counted = [0]
+    def counting(real):
+        def call(*args, **kwargs):
+            counted[0] += 1
+            if counted[0] == number:
+                die()
+            return real(*args, **kwargs)
+        return call
+    if kind == "step":        # in the middle of a step: the discriminator is updated, the generator is not
+        import losskit_gan.model as m
+        m.GANWithCustomizedLoss.generator_outputs = counting(m.GANWithCustomizedLoss.generator_outputs)
+    elif kind == "fsync":     # a file is written, but not yet in place
+        checkpoints.os.fsync = counting(os.fsync)
+    elif kind == "seal":      # the state is in place, its seal is not
+        checkpoints._seal = counting(checkpoints._seal)
+    elif kind == "row":       # a row of metrics is written, nothing else of the step
+        Trainer.write_samples = counting(Trainer.write_samples)
+
+Trainer(load_train_config(config))  # loads what is loaded when first used
+for kind, number in moments:
+    child = os.fork()
+    if child == 0:
+        arm(kind, number)
+        Trainer(load_train_config(config)).run(resume=True)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    print(kind, number, os.waitstatus_to_exitcode(status), flush=True)
+"""
+
+
+def test_killed_at_any_moment_a_resumed_run_ends_bit_for_bit_the_same(folder):
+    import json
+
+    whole = checkpoints.load(run())
+    moments = [
+        ("step", 3),  # before the first checkpoint
+        ("fsync", 5),
+        ("step", 6),
+        ("seal", 3),
+        ("row", 1),
+        ("fsync", 7),
+        ("step", 2),
+        ("none", 0),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER],
+        input=json.dumps([config(out="killed"), moments]),
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        timeout=200,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    codes = [line.split()[-1] for line in done.stdout.splitlines()]
+    assert codes == ["-9"] * (len(moments) - 1) + ["0"], done.stdout + done.stderr
+    killed = checkpoints.load(checkpoints.find(Path("killed")))
+    same(without_out(whole), without_out(killed))
+    assert Path("run/metrics.csv").read_text() == Path("killed/metrics.csv").read_text()
+    for sheet in Path("run/samples").iterdir():
+        assert sheet.read_bytes() == (Path("killed/samples") / sheet.name).read_bytes()
+
+
+def test_what_a_run_writes(folder):
+    path = run(logging={**config()["logging"], "tensorboard": True, "interpolate": True})
+    assert path == Path("run/checkpoints/step-00000011.pt")
+    rows = read_metrics(Path("run/metrics.csv"))
+    assert [row["step"] for row in rows] == [3, 6, 9, 11]
+    assert {"loss_disc_fake", "loss_disc_real", "loss_gen", "loss_disc_shift"} <= set(rows[0])
+    # R1 ran at iterations 0, 3, 6, 9: every row's window has one.
+    assert all("loss_r1_gp" in row for row in rows)
+    assert {p.name for p in Path("run/samples").iterdir()} == {
+        f"step-{step:08d}.png" for step in (5, 10, 11)
+    }
+    assert len(list(Path("run/interpolations").iterdir())) == 3
+    assert len(list(Path("run/checkpoints").glob("*.pt"))) == 2
+    assert list(Path("run/tensorboard").iterdir())
+    assert load_train_config("run/config.yaml").steps == 11
+
+
+def test_the_written_config_trains_the_same(folder):
+    first = checkpoints.load(run())
+    again = Trainer(load_train_config("run/config.yaml", ["out=again"])).run()
+    same(without_out(first), without_out(checkpoints.load(again)))
+
+
+def test_samples_and_rows_leave_the_training_alone(folder):
+    quiet = {"every": 11, "samples_every": 0, "checkpoint_every": 0, "tensorboard": False}
+    first, second = checkpoints.load(run()), checkpoints.load(run(out="quiet", logging=quiet))
+    same(first["networks"], second["networks"])
+    same(first["random"], second["random"])
+
+
+def test_a_finished_or_foreign_run_is_not_overwritten(folder):
+    run(steps=4)
+    with pytest.raises(ConfigError, match=r"already holds a run .* give --resume"):
+        run(steps=4)
+    assert run(resume=True, steps=4) == Path("run/checkpoints/step-00000004.pt")
+    other = {"generator": {"type": "usernets:G"}, "discriminator": None}
+    with pytest.raises(checkpoints.CheckpointError, match="not of this config"):
+        run(
+            resume=True,
+            steps=6,
+            model={**other, "generator": {"type": "usernets:G", "size": 4}},
+            gan_loss=None,
+            disc_auxiliary_loss=None,
+            gen_auxiliary_loss={"type": "L1Loss"},
+            data={"images": "images", "size": 4, "batch_size": 4},
+        )
+
+
+def test_longer_training_goes_on_from_a_finished_run(folder):
+    constant = {"lr": 0.01}
+    whole = checkpoints.load(run(optimizer=constant))
+    run(steps=6, out="short", optimizer=constant)
+    longer = checkpoints.load(run(resume=True, steps=11, out="short", optimizer=constant))
+    same(without_out(whole), without_out(longer))
+
+
+def test_ctrl_c_saves_and_resumes_exactly(folder, monkeypatch):
+    whole = checkpoints.load(run(out="whole"))
+    real = Trainer._one_step
+
+    def interrupted(self, batch):
+        real(self, batch)
+        if self.step == 6:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_one_step", interrupted)
+        with pytest.raises(Stopped) as stop:
+            run()
+    assert (stop.value.step, stop.value.checkpoint.name) == (6, "step-00000006.pt")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    same(without_out(whole), without_out(checkpoints.load(run(resume=True))))
+
+
+def test_warm_start_takes_weights_only(folder):
+    first = checkpoints.load(run(steps=4))
+    model = {**config()["model"], "warm_start": "run"}
+    trainer = Trainer(load_train_config(config(out="next", model=model)))
+    same(trainer.model.generator.state_dict(), first["ema"])
+    same(trainer.model.discriminator.state_dict(), first["networks"]["discriminator"])
+    assert trainer.step == 0
+    wrong = {**model, "discriminator": {"type": "usernets:D", "size": 4}}
+    with pytest.raises(ConfigError, match="has other layers"):
+        Trainer(load_train_config(config(out="next", model=wrong)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"allow_import": False}, "'usernets:G' is code from outside losskit"),
+        ({"model": {"generator": {"type": "usernets:H"}}}, "cannot import 'usernets:H'"),
+        ({"model": {"generator": {"type": "nonets:G"}}}, "cannot import 'nonets:G'"),
+        ({"model": {"generator": {"type": "Nope"}}}, "there is no 'Nope'"),
+        ({"model": {"generator": {"size": 8}}}, "model.generator needs 'type'"),
+        ({"model": {"generator": {"type": "usernets:G", "sise": 8}}}, "unexpected keyword.*'sise'"),
+        ({"model": {"generator": {"type": "builtins:dict"}}, "allow_import": True}, "made a dict"),
+        ({"gan_loss": {"type": "GANLos"}}, "gan_loss: no loss is called.*did you mean 'GANLoss'"),
+        ({"gan_loss": {"type": "GANLoss", "gan_type": "hing"}}, "did you mean 'hinge'"),
+        ({"data": {"images": "nothing"}}, "there is no folder 'nothing'"),
+        ({"optimizer": {"lr": 1, "betas": [2, 3]}}, "optimizer.discriminator: Invalid beta"),
+        ({"preset": "nope"}, "there is no preset 'nope'"),
+    ],
+)
+def test_what_is_wrong_is_found_before_anything_runs(folder, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        Trainer(load_train_config(config(**changes)))
+    assert not Path("run").exists()
+
+
+def test_accumulated_parts_clipping_and_several_generator_steps_run(folder):
+    path = run(
+        steps=3,
+        accumulate=2,
+        generator_steps=2,
+        optimizer={"lr": 0.01, "clip_norm": 0.1, "discriminator": {"type": "SGD"}},
+    )
+    assert checkpoints.load(path)["iteration"] == 3
+
+
+TWO = textwrap.dedent(
+    """
+    import argparse, sys
+    from losskit_gan.cli import configure
+    parser = argparse.ArgumentParser()
+    configure(parser)
+    arguments = parser.parse_args()
+    sys.exit(arguments.run(arguments))
+    """
+)
+
+
+@pytest.mark.slow
+def test_two_processes_stay_in_step(folder):
+    import yaml
+
+    nets = NETS.replace("nn.BatchNorm1d(8), ", "")
+    (folder / "usernets.py").write_text(nets)
+    (folder / "two.py").write_text(TWO)
+    (folder / "c.yaml").write_text(yaml.safe_dump(config()))
+    command = [sys.executable, "two.py", "train", "c.yaml", "--quiet", "accumulate=2"]
+    done = subprocess.run(
+        [*command, "--devices", "2", "--strategy", "ddp", "steps=5"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=250,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    state = checkpoints.load(checkpoints.find(folder / "run"))
+    assert len(state["random"]) == 2
+    assert not torch.equal(state["random"][0]["torch"], state["random"][1]["torch"])
+    with pytest.raises(checkpoints.CheckpointError, match="written by 2 processes"):
+        run(resume=True)
