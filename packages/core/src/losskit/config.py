@@ -77,10 +77,11 @@ def _yaml_loader() -> type[yaml.SafeLoader]:
     def mapping(loader: Loader, node: yaml.MappingNode) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key, _ in node.value:
-            if key.value in seen and not isinstance(key.value, list):
+            if not isinstance(key.value, str):  # "? [a, b]": a key that is no scalar
+                raise ValueError(f"a key must be a word, on line {key.start_mark.line + 1}")
+            if key.value in seen:
                 raise ValueError(f"key {key.value!r} twice, on line {key.start_mark.line + 1}")
-            if isinstance(key.value, str):
-                seen.add(key.value)
+            seen.add(key.value)
         loader.flatten_mapping(node)
         return loader.construct_mapping(node, deep=True)
 

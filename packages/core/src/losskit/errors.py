@@ -7,7 +7,14 @@ from collections.abc import Iterable
 
 
 class LosskitError(Exception):
-    """Base of all of them; the command line shows its message without a traceback."""
+    """Base of all of them; the command line shows its message without a traceback.
+
+    Args:
+        message: kept to one line, whatever a config's keys or another error put into it.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(" ".join(line.strip() for line in str(message).splitlines()))
 
 
 class ConfigError(LosskitError, ValueError):

@@ -37,6 +37,26 @@ def one_line(error: object) -> str:
     return " ".join(str(error).split())
 
 
+def _check_strings(spec: Any, *keys: str) -> None:
+    for key in keys:
+        value = getattr(spec, key)
+        if not isinstance(value, str):
+            raise TypeError(f"{type(spec).__name__}.{key} must be a string, not {value!r}")
+
+
+def _check_named_target(spec: Any, what: str) -> None:
+    """What commands, presets and backbones have in common."""
+    _check_strings(spec, "name", "target", "summary", "namespace")
+    if not _NAME.fullmatch(spec.name):
+        raise ValueError(f"{spec.name!r} is not a {what} name: letters, digits, '_', '.', '-'")
+    if not _TARGET.fullmatch(spec.target):
+        raise ValueError(
+            f"{type(spec).__name__}.target must be 'module:attribute', not {spec.target!r}"
+        )
+    if "\n" in spec.summary:
+        raise ValueError(f"the summary of {spec.name!r} must be one line")
+
+
 @dataclass(frozen=True, slots=True)
 class LossSpec:
     """A loss a plugin supplies.
@@ -70,9 +90,7 @@ class LossSpec:
     namespace: str = ""
 
     def __post_init__(self) -> None:
-        for key in ("name", "target", "summary", "paper", "deprecated", "namespace"):
-            if not isinstance(getattr(self, key), str):
-                raise TypeError(f"LossSpec.{key} must be a string, not {getattr(self, key)!r}")
+        _check_strings(self, "name", "target", "summary", "paper", "deprecated", "namespace")
         for key in ("tags", "aliases"):
             value = getattr(self, key)
             if isinstance(value, str) or not all(isinstance(item, str) for item in value):
@@ -116,6 +134,9 @@ class WeightsSpec:
     namespace: str = ""
 
     def __post_init__(self) -> None:
+        _check_strings(self, "name", "url", "sha256", "license", "summary", "namespace")
+        if isinstance(self.size, bool) or not isinstance(self.size, int):
+            raise TypeError(f"WeightsSpec.size must be a number of bytes, not {self.size!r}")
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"{self.name!r} is not a weights name: letters, digits, '_', '.', '-'")
         if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
@@ -139,6 +160,9 @@ class CommandSpec:
     summary: str = ""
     namespace: str = ""
 
+    def __post_init__(self) -> None:
+        _check_named_target(self, "command")
+
 
 @dataclass(frozen=True, slots=True)
 class PresetSpec:
@@ -158,6 +182,10 @@ class PresetSpec:
     paper: str = ""
     namespace: str = ""
 
+    def __post_init__(self) -> None:
+        _check_named_target(self, "preset")
+        _check_strings(self, "paper")
+
 
 @dataclass(frozen=True, slots=True)
 class BackboneSpec:
@@ -173,6 +201,9 @@ class BackboneSpec:
     target: str
     summary: str = ""
     namespace: str = ""
+
+    def __post_init__(self) -> None:
+        _check_named_target(self, "backbone")
 
 
 @dataclass(frozen=True, slots=True)
