@@ -42,7 +42,41 @@ if TYPE_CHECKING:
 #: What official plugins supply, so that an unknown name can be answered with the install that
 #: brings it. A test holds it against the plugins themselves.
 OFFICIAL_LOSSES: Mapping[str, tuple[str, ...]] = {
-    "losskit-gan": ("GANLoss", "R1GradientPenalty", "GradientPenaltyLoss", "DiscShiftLoss"),
+    "losskit-gan": (
+        "GANLoss",
+        "R1GradientPenalty",
+        "R2GradientPenalty",
+        "GradientPenaltyLoss",
+        "DiscShiftLoss",
+        "GeneratorPathRegularizer",
+        "FiniteDifferenceR1",
+        "FiniteDifferenceR2",
+        "DRAGANPenalty",
+        "MaxGradientPenalty",
+        "RelativisticGANLoss",
+        "AdvLoss",
+        "FeatureMatchingLoss",
+        "LeCamLoss",
+        "ConsistencyLoss",
+        "BalancedConsistencyLoss",
+    ),
+    "losskit-perceptual": (
+        "PerceptualLoss",
+        "StyleLoss",
+        "LPIPS",
+        "FeatureDistance",
+        "DISTS",
+        "ContextualLoss",
+        "TransferalPerceptualLoss",
+        "SSIMLoss",
+        "MSSSIMLoss",
+        "FocalFrequencyLoss",
+        "FFTLoss",
+        "LaplacianPyramidLoss",
+        "LDLLoss",
+    ),
+    "losskit-clip": ("CLIPLoss", "CLIPDirectionalLoss", "CLIPImageLoss", "CLIPPatchLoss"),
+    "losskit-identity": ("FaceIdLoss", "LightCNNFeatureLoss"),
 }
 
 _T = TypeVar("_T", bound=Callable[..., Any])
@@ -218,7 +252,7 @@ def _unknown(name: str, namespace: str, bare: str) -> LosskitError:
     for item in _plugins():
         record = item.record
         supplied = OFFICIAL_LOSSES.get(record.distribution, ())
-        if not record.usable and (record.name == namespace or bare in supplied):
+        if not record.usable and (record.name == namespace or (not namespace and bare in supplied)):
             error = PluginError(
                 f"{name!r} belongs to plugin {record.name!r} ({record.distribution} "
                 f"{record.version}), which is {record.status}: {record.error or record.hint}"

@@ -107,11 +107,15 @@ class Trunk:
         return network.requires_grad_(False)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _prepare(trunk: Trunk, kind: str, index: int | None, dtype: torch.dtype, mode: Mode) -> bool:
     # While torch.compile traces, this is called for real and the network it leaves is traced.
     trunk.prepare(kind, index, dtype, mode)
     return True
+
+
+# All that torch.compiler.assume_constant_result does, without importing the whole compiler (more
+# than a second) for those who never compile.
+_prepare._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 _TRUNKS: weakref.WeakValueDictionary[Hashable, Trunk] = weakref.WeakValueDictionary()
