@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from losskit.hookspecs import hookimpl
-from losskit.spec import LossSpec
+from losskit.spec import LossSpec, PresetSpec
 
 api = 1
 
@@ -175,4 +175,121 @@ def losskit_losses() -> list[LossSpec]:
             aliases=("bCR",),
             paper="Zhao et al., AAAI 2021, arXiv:2002.04724",
         ),
+    ]
+
+
+_PRESETS = (
+    (
+        "dcgan",
+        "unconditional:dcgan",
+        "cross-entropy",
+        "Radford et al., ICLR 2016, arXiv:1511.06434",
+    ),
+    ("lsgan", "unconditional:lsgan", "least squares", "Mao et al., ICCV 2017, arXiv:1611.04076"),
+    (
+        "wgan-gp",
+        "unconditional:wgan_gp",
+        "Wasserstein critic under a gradient penalty",
+        "Gulrajani et al., NeurIPS 2017, arXiv:1704.00028",
+    ),
+    (
+        "pggan",
+        "unconditional:pggan",
+        "WGAN-GP with a drift penalty",
+        "Karras et al., ICLR 2018, arXiv:1710.10196",
+    ),
+    (
+        "sngan",
+        "unconditional:sngan",
+        "hinge loss, for spectrally normalised networks",
+        "Miyato et al., ICLR 2018, arXiv:1802.05957",
+    ),
+    ("biggan", "unconditional:biggan", "hinge loss", "Brock et al., ICLR 2019, arXiv:1809.11096"),
+    (
+        "stylegan2",
+        "unconditional:stylegan2",
+        "logistic loss, lazy R1 and path lengths",
+        "Karras et al., CVPR 2020, arXiv:1912.04958",
+    ),
+    (
+        "stylegan3",
+        "unconditional:stylegan3",
+        "logistic loss, lazy R1",
+        "Karras et al., NeurIPS 2021, arXiv:2106.12423",
+    ),
+    (
+        "r3gan",
+        "unconditional:r3gan",
+        "paired relativistic loss with R1 and R2",
+        "Huang et al., NeurIPS 2024, arXiv:2501.05441",
+    ),
+    (
+        "pix2pix",
+        "translation:pix2pix",
+        "cross-entropy and L1 on pairs",
+        "Isola et al., CVPR 2017, arXiv:1611.07004",
+    ),
+    (
+        "cyclegan",
+        "translation:cyclegan",
+        "least squares, cycles and identities",
+        "Zhu et al., ICCV 2017, arXiv:1703.10593",
+    ),
+    (
+        "esrgan",
+        "restoration:esrgan",
+        "relativistic average GAN, L1, perceptual",
+        "Wang et al., ECCVW 2018, arXiv:1809.00219",
+    ),
+    (
+        "real-esrgan",
+        "restoration:real_esrgan",
+        "cross-entropy, L1, perceptual over five layers",
+        "Wang et al., ICCVW 2021, arXiv:2107.10833",
+    ),
+    (
+        "deblurganv2",
+        "restoration:deblurganv2",
+        "relativistic least squares with pools, MSE, perceptual",
+        "Kupyn et al., ICCV 2019, arXiv:1908.03826",
+    ),
+    (
+        "dic",
+        "restoration:dic",
+        "faces: cross-entropy, L1, landmarks, LightCNN features",
+        "Ma et al., CVPR 2020, arXiv:2003.13063",
+    ),
+    (
+        "ttsr",
+        "restoration:ttsr",
+        "reference super-resolution: L1, perceptual, textures, cross-entropy",
+        "Yang et al., CVPR 2020, arXiv:2006.04139",
+    ),
+    (
+        "deepfillv1",
+        "inpainting:deepfillv1",
+        "WGAN-GP inside the hole, drift, L1",
+        "Yu et al., CVPR 2018, arXiv:1801.07892",
+    ),
+    (
+        "deepfillv2",
+        "inpainting:deepfillv2",
+        "hinge loss on patches, L1",
+        "Yu et al., ICCV 2019, arXiv:1806.03589",
+    ),
+    (
+        "aot-gan",
+        "inpainting:aot_gan",
+        "soft mask-guided loss, L1, perceptual, style",
+        "Zeng et al., TVCG 2022, arXiv:2104.01431",
+    ),
+)
+
+
+@hookimpl
+def losskit_presets() -> list[PresetSpec]:
+    """Published combinations of losses."""
+    return [
+        PresetSpec(name, f"losskit_gan.presets.{target}", summary, paper)
+        for name, target, summary, paper in _PRESETS
     ]
