@@ -143,13 +143,12 @@ class CLIPDirectionalLoss(Loss):
             A scalar, or for ``"none"`` one value per image; 1 where nothing has changed.
 
         Raises:
-            ValueError: the batches differ in number, or are no RGB images.
+            ValueError: the shapes differ, or are not ``(b, 3, h, w)``.
             TypeError: an image is no floating-point tensor.
         """
         check_image("pred", pred)
         check_image("source", source)
-        if len(pred) != len(source):
-            raise ValueError(f"pred and source must be as many, not {len(pred)} and {len(source)}")
+        check_same_shape(pred, source, "pred and source")
         self._range(pred=pred, source=source)
         return clip_directional_loss(
             self.backbone.features(pred)["embedding"],

@@ -127,25 +127,24 @@ class CLIPImageLoss(Loss):
         self._range = RangeCheck(parse_data_range(data_range), "CLIPImageLoss")
 
     def components(
-        self, pred: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h2 w2"]
+        self, pred: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h w"]
     ) -> dict[str, Tensor]:
         """The weighted distance per layer; the loss is their sum.
 
         Args:
             pred: images in ``data_range``, any size; these receive the gradient.
-            target: as many images, of any size; no gradient, and encoded once while unchanged.
+            target: of the same shape; no gradient, and encoded once while unchanged.
 
         Returns:
             By layer name a scalar, or for ``"none"`` one value per image.
 
         Raises:
-            ValueError: the batches differ in number, or are no RGB images.
+            ValueError: the shapes differ, or are not ``(b, 3, h, w)``.
             TypeError: an image is no floating-point tensor.
         """
         check_image("pred", pred)
         check_image("target", target)
-        if len(pred) != len(target):
-            raise ValueError(f"pred and target must be as many, not {len(pred)} and {len(target)}")
+        check_same_shape(pred, target)
         self._range(pred=pred, target=target)
         found = self.backbone.features(pred)
         wanted = self.backbone.features(target, grad=False)

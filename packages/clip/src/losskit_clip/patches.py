@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from losskit.data_range import DataRange, RangeCheck, parse_data_range
 from losskit.loss import Loss
-from losskit.reduction import Reduction, check_reduction, reduce
+from losskit.reduction import Reduction, check_reduction, check_same_shape, reduce
 from losskit_clip.directional import clip_directional_loss, text_direction
 from losskit_clip.models import Tokenizer, check_model
 from losskit_clip.perspective import perspective_patches
@@ -111,20 +111,20 @@ class CLIPPatchLoss(Loss):
     def forward(
         self,
         pred: Float[Tensor, "b 3 h w"],
-        source: Float[Tensor, "b 3 h2 w2"] | None = None,
+        source: Float[Tensor, "b 3 h w"] | None = None,
     ) -> Float[Tensor, "..."]:
         """Crop and compare.
 
         Args:
             pred: the stylised images, in ``data_range``; these receive the gradient.
-            source: the images they came from, needed with ``source_text`` and only then; no
+            source: the images they came from, of the same shape, needed with ``source_text`` and only then; no
                 gradient, and encoded once while unchanged.
 
         Returns:
             A scalar, or for ``"none"`` one value per image; in [0, 2].
 
         Raises:
-            ValueError: ``source`` is missing or not wanted, or the batches differ in number.
+            ValueError: ``source`` is missing or not wanted, or the shapes differ.
             TypeError: an image is no floating-point tensor.
         """
         check_image("pred", pred)
@@ -140,10 +140,7 @@ class CLIPPatchLoss(Loss):
             values = clip_text_loss(embeddings, self.wanted.to(pred.device), reduction="none")
         else:
             check_image("source", source)
-            if len(pred) != len(source):
-                raise ValueError(
-                    f"pred and source must be as many, not {len(pred)} and {len(source)}"
-                )
+            check_same_shape(pred, source, "pred and source")
             origin = self.backbone.features(source, grad=False)["embedding"]
             values = clip_directional_loss(
                 embeddings,

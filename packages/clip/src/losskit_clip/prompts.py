@@ -43,7 +43,7 @@ def weighted_prompts(prompts: Prompts | None, argument: str = "prompts") -> dict
     for text, weight in prompts.items():
         if not isinstance(text, str):
             raise TypeError(f"{argument} must hold texts, not {text!r}")
-        if isinstance(weight, bool) or not isinstance(weight, int | float):
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)):
             raise TypeError(
                 f"the weight of {text!r} in {argument} must be a number, not {weight!r}"
             )
@@ -110,7 +110,7 @@ class TextEncoder:
         self.model, self.weights = model, weights
         self.tower = tower
         fill_templates("", templates)
-        self.templates = templates if isinstance(templates, str | None) else tuple(templates)
+        self.templates = templates if isinstance(templates, (str, None)) else tuple(templates)
         self.tokenizer = tokenizer
         self._texts: dict[str, Tensor] = {}
         self._tokens = FeatureCache()

@@ -160,7 +160,6 @@ class CLIPLoss(Loss):
             weights,
             preprocess=preprocess,
             data_range=data_range,
-            text=bool(positive or negative),
             precision=precision,
             channels_last=channels_last,
             compile=compile,
@@ -183,7 +182,7 @@ class CLIPLoss(Loss):
         )
         values = torch.tensor([w for _, w in fixed]) if fixed else None
         self.register_buffer("prompt_weights", values, False)
-        if free_text:
+        if free_text and fixed:
             self.encoder.free()
         checked = isinstance(self.backbone.mode.transform, ClipPreprocess)
         self._range = RangeCheck(parse_data_range(data_range), "CLIPLoss") if checked else None

@@ -52,21 +52,34 @@ class ImageTower(FeatureNetwork):
         return ClipPreprocess.from_config(config, data_range)
 
     def forward(self, image: Tensor, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
-        """The activations of ``layers``."""
+        """The activations of ``layers``; nothing beyond the deepest of them is computed."""
         inner = sorted({self.layer_names.index(name) for name in layers if name != "embedding"})
         if not inner:
             output = self.visual(image)
             output = output[0] if isinstance(output, tuple) else output  # CoCa: and tokens
             return (output,) * len(layers)
+        if self.layer_names[0] == "stem":
+            return self._resnet(image, layers)
         only = "embedding" not in layers
-        found = self.visual.forward_intermediates(
+        output = self.visual.forward_intermediates(
             image, indices=inner, stop_early=only, intermediates_only=only
         )
-        maps = dict(zip(inner, found["image_intermediates"], strict=True))
-        return tuple(
-            found["image_features"] if name == "embedding" else maps[self.layer_names.index(name)]
-            for name in layers
-        )
+        names = [self.layer_names[index] for index in inner]
+        found = dict(zip(names, output["image_intermediates"], strict=True))
+        if not only:
+            found["embedding"] = output["image_features"]
+        return tuple(found[name] for name in layers)
+
+    def _resnet(self, image: Tensor, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
+        # open_clip's forward_intermediates of a ResNet skips stages before its attention pool.
+        found: dict[str, Tensor] = {}
+        x = image
+        for name in self.layer_names:
+            x = (self.visual.attnpool if name == "embedding" else getattr(self.visual, name))(x)
+            found[name] = x
+            if found.keys() >= set(layers):
+                break
+        return tuple(found[name] for name in layers)
 
 
 def _intermediate_names(visual: Any) -> tuple[str, ...]:

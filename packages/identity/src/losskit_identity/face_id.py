@@ -153,20 +153,20 @@ class FaceIdLoss(Loss):
         self._range = RangeCheck((low, high), "FaceIdLoss")
 
     def components(
-        self, pred: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h2 w2"]
+        self, pred: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h w"]
     ) -> dict[str, Tensor]:
         """The weighted distance per layer; the loss is their sum.
 
         Args:
             pred: RGB in ``data_range``, any size; receives the gradient.
-            target: as many images, of the same faces in the same places; no gradient. While it lives
-                unchanged its landmarks and features are computed once.
+            target: of the same shape, with the same faces in the same places; no gradient. While it
+                lives unchanged its landmarks and features are computed once.
 
         Returns:
             By layer name a scalar, or for ``"none"`` one value per image.
 
         Raises:
-            ValueError: the batches differ in number, are no RGB images, or a face is missing and
+            ValueError: the shapes differ, are not ``(b, 3, h, w)``, or a face is missing and
                 ``on_missing="raise"``.
             TypeError: an image is no floating-point tensor.
         """
@@ -181,7 +181,7 @@ class FaceIdLoss(Loss):
 
     @torch.no_grad()
     def similarity(
-        self, pred: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h2 w2"]
+        self, pred: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h w"]
     ) -> Float[Tensor, " b"]:
         """The cosine per pair in the deepest layer asked for, for evaluation; no gradient.
 
@@ -211,8 +211,7 @@ class FaceIdLoss(Loss):
     def _faces(self, pred: Tensor, target: Tensor) -> _Faces:
         _check_image("pred", pred)
         _check_image("target", target)
-        if len(pred) != len(target):
-            raise ValueError(f"pred and target must be as many, not {len(pred)} and {len(target)}")
+        check_same_shape(pred, target)
         self._range(pred=pred, target=target)
         if self.landmarks is None:
             return _Faces(
@@ -227,7 +226,7 @@ class FaceIdLoss(Loss):
                 "'skip' or 'crop'"
             )
         aligned = self._aligned_target(target, points, found)
-        fake = self._aligned(pred, _rescaled(points, target, pred), found)
+        fake = self._aligned(pred, points, found)
         return _Faces(
             self.backbone.features(fake),
             self.backbone.features(aligned, grad=False),
@@ -259,16 +258,6 @@ class FaceIdLoss(Loss):
         return torch.where(found[:, None, None, None], aligned, crop_faces(image, self.size))
 
 
-def _rescaled(points: Tensor, found_in: Tensor, image: Tensor) -> Tensor:
-    """Landmarks of one size of image in another."""
-    if found_in.shape[-2:] == image.shape[-2:]:
-        return points
-    ratio = [
-        new / old for new, old in zip(image.shape[:-3:-1], found_in.shape[:-3:-1], strict=True)
-    ]
-    return (points + 0.5) * points.new_tensor(ratio) - 0.5
-
-
 def _input_size(name: str | nn.Module, network: nn.Module, given: int | None) -> int:
     own = INPUT_SIZES.get(name) if isinstance(name, str) else None
     if own is not None and given not in (None, own):
@@ -291,7 +280,7 @@ def _check_image(name: str, image: object) -> None:
 
 def similarity(
     pred: Float[Tensor, "b 3 h w"],
-    target: Float[Tensor, "b 3 h2 w2"],
+    target: Float[Tensor, "b 3 h w"],
     *,
     facenet: str | nn.Module = "ArcFace",
     weights: str | None = None,
@@ -304,7 +293,7 @@ def similarity(
 
     Args:
         pred: RGB in ``data_range``, any size.
-        target: as many images.
+        target: of the same shape.
         facenet: as for [`FaceIdLoss`][losskit_identity.FaceIdLoss].
         weights: likewise.
         align: likewise.

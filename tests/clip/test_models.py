@@ -1,0 +1,79 @@
+"""Weights that cannot be had: offline, missing, or of another model."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import pytest
+import torch
+
+from losskit.errors import WeightsError
+from losskit_clip import CLIPImageLoss, CLIPLoss
+from losskit_clip.examples import tiny_clip
+from losskit_clip.models import load_model, tokenizer_for
+
+
+@pytest.mark.parametrize(("model", "tag"), [("RN50", "openai"), ("ViT-B-32", "laion2b_s34b_b79k")])
+def test_offline_a_tag_fails_with_the_command_that_fetches_it(
+    model: str, tag: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unresolved(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unresolved)
+    monkeypatch.setattr("urllib.request.getproxies", dict)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
+    command = (
+        f"python -c \"import open_clip; open_clip.create_model('{model}', pretrained='{tag}')\""
+    )
+    with pytest.raises(WeightsError) as caught:
+        CLIPLoss("a cat", model=model, weights=tag)
+    assert command in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_file_and_wrong_file_are_named(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"no weights file '.*gone\.pt'"):
+        CLIPImageLoss(model="RN50", weights=str(tmp_path / "gone.pt"))
+    torch.save({"x": torch.zeros(1)}, tmp_path / "other.pt")
+    with pytest.raises(WeightsError, match=r"other\.pt' is no checkpoint of model 'RN50'"):
+        CLIPImageLoss(model="RN50", weights=str(tmp_path / "other.pt"))
+
+
+def test_a_tag_brings_its_quickgelu(monkeypatch: pytest.MonkeyPatch) -> None:
+    options: dict[str, Any] = {}
+    monkeypatch.setattr(open_clip, "create_model", lambda *_, **given: options.update(given))
+    monkeypatch.setattr("losskit_clip.models._check_reachable", lambda *_: None)
+    load_model("ViT-B-32", "openai")
+    assert options == {"pretrained": "openai", "force_quick_gelu": True}
+    load_model("ViT-B-32", "laion2b_s34b_b79k")
+    assert options["force_quick_gelu"] is False
+
+
+def test_another_vocabulary_needs_its_tokenizer() -> None:
+    model = tiny_clip()
+    assert tokenizer_for(model)(["a cat"]).shape == (1, 77)
+    other = torch.nn.Module()
+    other.vocab_size = 100  # type: ignore[assignment]
+    with pytest.raises(ValueError, match="vocabulary has 100 entries"):
+        tokenizer_for(other)
+
+
+def test_model_object_takes_no_weights() -> None:
+    with pytest.raises(ValueError, match="weights='openai' does not go with a model"):
+        CLIPLoss("a", model=tiny_clip(), weights="openai")
+
+
+@pytest.mark.weights
+def test_true_weights_know_the_astronaut() -> None:
+    skimage_data = pytest.importorskip("skimage.data")
+    try:
+        loss = CLIPLoss(model="ViT-B-32", weights="openai", reduction="none")
+    except WeightsError as error:
+        pytest.skip(f"needs the true weights: {error}")
+    image = torch.tensor(skimage_data.astronaut()).permute(2, 0, 1)[None] / 255
+    right, wrong = loss(image, "a photo of an astronaut"), loss(image, "a photo of a cup of coffee")
+    assert right < wrong - 0.05

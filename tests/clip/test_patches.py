@@ -1,0 +1,64 @@
+"""CLIPPatchLoss: what it is made of, its seed and its threshold."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from losskit_clip import CLIPDirectionalLoss, CLIPLoss, CLIPPatchLoss
+from losskit_clip.examples import tiny_clip
+
+
+def _loss(**options: object) -> CLIPPatchLoss:
+    arguments = {
+        "num_patches": 4,
+        "patch_size": 8,
+        "templates": None,
+        "model": tiny_clip(),
+        "threshold": 0.0,
+    }
+    return CLIPPatchLoss("sketch", **{**arguments, **options})  # type: ignore[arg-type]
+
+
+def test_whole_image_patches_are_the_plain_losses() -> None:
+    pred, source = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
+    whole = {"patch_size": 16, "distortion": 0.0, "num_patches": 2, "reduction": "none"}
+    text = CLIPLoss("sketch", model=tiny_clip(), reduction="none")
+    torch.testing.assert_close(_loss(**whole)(pred), text(pred), atol=1e-4, rtol=1e-4)
+    turned = CLIPDirectionalLoss("sketch", templates=None, model=tiny_clip(), reduction="none")
+    ours = _loss(source_text="photo", **whole)(pred, source)
+    torch.testing.assert_close(ours, turned(pred, source), atol=1e-4, rtol=1e-4)
+
+
+def test_a_seed_makes_runs_alike_and_calls_differ() -> None:
+    pred = torch.rand(1, 3, 24, 24)
+    first, second = _loss(seed=5), _loss(seed=5)
+    values = [float(first(pred)) for _ in range(3)]
+    torch.manual_seed(99)
+    assert [float(second(pred)) for _ in range(3)] == values
+    assert len(set(values)) == 3
+    plain = _loss()
+    torch.manual_seed(7)
+    value = float(plain(pred))
+    torch.manual_seed(7)
+    assert float(plain(pred)) == value
+
+
+def test_easy_patches_count_nothing() -> None:
+    pred = torch.rand(1, 3, 24, 24, requires_grad=True)
+    assert _loss(threshold=2.1)(pred) == 0
+    assert _loss(threshold=0.0)(pred) > 0
+
+
+def test_black_is_the_ranges_own() -> None:
+    pred = torch.rand(1, 3, 24, 24)
+    unit, signed = _loss(seed=1), _loss(seed=1, data_range=(-1, 1))
+    torch.testing.assert_close(signed(pred * 2 - 1), unit(pred), atol=1e-5, rtol=1e-4)
+
+
+def test_source_and_source_text_go_together() -> None:
+    image = torch.rand(1, 3, 16, 16)
+    with pytest.raises(ValueError, match="source is given, but"):
+        _loss()(image, image)
+    with pytest.raises(ValueError, match="source is missing"):
+        _loss(source_text="photo")(image)

@@ -1,0 +1,248 @@
+"""CLIPLoss against open_clip itself, its prompts, and descent on pixels."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import open_clip
+import pytest
+import torch
+import torch.nn.functional as F
+from open_clip.transform import image_transform_v2
+
+import losskit
+from losskit.errors import ConfigError, RangeWarning
+from losskit_clip import CLIPLoss, clip_text_loss
+from losskit_clip.examples import tiny_clip
+
+TEXTS = ["a photo of a cat", "a red square"]
+
+
+@pytest.mark.parametrize("name", ["rn50", "vit_b_32"])
+def test_equals_open_clip(name: str, request: pytest.FixtureRequest) -> None:
+    model: Any = request.getfixturevalue(name)
+    image = torch.rand(2, 3, 250, 300, generator=torch.Generator().manual_seed(0))
+    loss = CLIPLoss(TEXTS, model=model, reduction="none")
+    config = open_clip.transform.PreprocessCfg(**model.visual.preprocess_cfg)
+    pixels = torch.stack([image_transform_v2(config, is_train=False)(sample) for sample in image])
+    with torch.no_grad():
+        embedding = model.encode_image(pixels)
+        found = loss.backbone.features(image)["embedding"]
+        cosine = (
+            F.normalize(embedding, dim=-1)
+            @ model.encode_text(open_clip.tokenize(TEXTS), normalize=True).T
+        )
+        value = loss(image)
+    torch.testing.assert_close(found, embedding, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(value, 1 - cosine.mean(1), atol=1e-5, rtol=1e-5)
+
+
+def test_styleclip_is_one_minus_logits_over_100(vit_b_32: Any) -> None:
+    image = torch.rand(2, 3, 32, 32) * 2 - 1
+    tokens = open_clip.tokenize(TEXTS)
+    resized = F.avg_pool2d(F.interpolate(image, scale_factor=7, mode="nearest"), 1)
+    with torch.no_grad():
+        expected = 1 - vit_b_32.get_logits(resized, tokens)[0] / 100
+        loss = CLIPLoss(model=vit_b_32, preprocess="styleclip", pairing="all", reduction="none")
+        torch.testing.assert_close(loss(image, tokens), expected.mean(1), atol=1e-5, rtol=1e-5)
+
+
+def test_mmagic_config_sets_styleclip(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    tiny = copy.deepcopy(tiny_clip())
+
+    def create_model(name: str, **_: Any) -> Any:
+        asked.append(name)
+        return tiny
+
+    monkeypatch.setattr(open_clip, "create_model", create_model)
+    monkeypatch.setattr("losskit_clip.models._check_reachable", lambda *_: None)
+    term = losskit.build(
+        {
+            "type": "CLIPLossComps",
+            "loss_weight": 2.0,
+            "clip_model": {
+                "in_size": 64,
+                "scale_factor": 1,
+                "pool_size": 16,
+                "clip_type": "ViT-B/32",
+            },
+            "data_info": {"image": "fake_imgs", "text": "descriptions"},
+        }
+    )
+    image, tokens = torch.rand(2, 3, 64, 64), open_clip.tokenize(TEXTS)
+    with torch.no_grad():
+        logits = tiny.get_logits(F.avg_pool2d(image, 4), tokens)[0]
+    value = term({"fake_imgs": image, "descriptions": tokens})
+    assert asked == ["ViT-B-32"]
+    assert term.name == "loss_clip"
+    torch.testing.assert_close(value, 2 * (1 - logits / 100).mean(), atol=1e-5, rtol=1e-5)
+
+
+def test_descent_on_pixels_raises_the_similarity(vit_b_32: Any) -> None:
+    torch.manual_seed(0)
+    image = torch.rand(1, 3, 64, 64, requires_grad=True)
+    loss = CLIPLoss("a photo of a cat", model=vit_b_32)
+    optimizer = torch.optim.Adam([image], lr=0.02)
+    values = []
+    for _ in range(30):
+        optimizer.zero_grad()
+        value = loss(image)
+        value.backward()
+        optimizer.step()
+        with torch.no_grad():
+            image.clamp_(0, 1)
+        values.append(float(value.detach()))
+    assert values[-1] < values[0] - 0.1
+    assert values[-1] == pytest.approx(min(values), abs=0.02)
+
+
+def test_weights_attract_and_repel() -> None:
+    image = F.normalize(torch.randn(3, 8, dtype=torch.float64))
+    text = F.normalize(torch.randn(2, 8, dtype=torch.float64))
+    value = clip_text_loss(image, text, weight=torch.tensor([3.0, -1.0]), reduction="none")
+    cosine = image @ text.T
+    expected = (3 * (1 - cosine[:, 0]) + (1 + cosine[:, 1])) / 4
+    torch.testing.assert_close(value, expected)
+
+
+def test_negative_prompts_are_negative_weights() -> None:
+    image = torch.rand(2, 3, 16, 16)
+    both = CLIPLoss({"a cat": 2.0, "a dog": -0.5}, model=tiny_clip())
+    apart = CLIPLoss({"a cat": 2.0}, negative_prompts={"a dog": 0.5}, model=tiny_clip())
+    called = CLIPLoss(negative_prompts={"a dog": 0.25}, model=tiny_clip())
+    torch.testing.assert_close(both(image), apart(image))
+    torch.testing.assert_close(called(image, "a cat"), apart(image))
+
+
+def test_texts_of_the_call_meet_their_own_image() -> None:
+    image = torch.rand(2, 3, 16, 16)
+    loss = CLIPLoss(model=tiny_clip(), reduction="none")
+    single = [loss(image[i : i + 1], TEXTS[i])[0] for i in range(2)]
+    torch.testing.assert_close(loss(image, TEXTS), torch.stack(single))
+    torch.testing.assert_close(loss(image, open_clip.tokenize(TEXTS)), torch.stack(single))
+    with pytest.raises(ValueError, match="one text per image, not 3 for 2"):
+        loss(image, ["a", "b", "c"])
+    every = CLIPLoss(model=tiny_clip(), pairing="all")(image, ["a", "b", "c"])
+    torch.testing.assert_close(every, CLIPLoss(["a", "b", "c"], model=tiny_clip())(image))
+
+
+def test_each_text_is_encoded_once() -> None:
+    image = torch.rand(2, 3, 16, 16)
+    loss = CLIPLoss(model=copy.deepcopy(tiny_clip()))
+    tokens = open_clip.tokenize(TEXTS)
+    for _ in range(3):
+        loss(image, TEXTS)
+        loss(image, tokens)
+    assert loss.encoder.tower is not None
+    assert loss.encoder.tower.passes == 2  # the strings, and the tokens
+    tokens[0] = tokens[1]
+    loss(image, tokens)
+    assert loss.encoder.tower.passes == 3  # written to: no longer the same text
+
+
+def test_text_tower_can_be_freed_and_comes_back() -> None:
+    model = copy.deepcopy(tiny_clip())
+    image = torch.rand(1, 3, 16, 16)
+    loss = CLIPLoss(negative_prompts="blurred", model=model, free_text=True)
+    kept = CLIPLoss(negative_prompts="blurred", model=model)
+    assert loss.encoder.tower is None
+    torch.testing.assert_close(loss(image, "a cat"), kept(image, "a cat"))
+    assert loss.encoder.tower is not None
+
+
+def test_templates_average_normalised_embeddings(vit_b_32: Any) -> None:
+    loss = CLIPLoss("cat", model=vit_b_32, templates=["a photo of a {}.", "art of a {}."])
+    tokens = open_clip.tokenize(["a photo of a cat.", "art of a cat."])
+    with torch.no_grad():
+        expected = vit_b_32.encode_text(tokens, normalize=True).mean(0, keepdim=True)
+    torch.testing.assert_close(loss.prompts, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_objective_routes_descriptions_by_config() -> None:
+    objective = losskit.Objective(
+        [
+            {
+                "type": "CLIPLoss",
+                "model": tiny_clip(),
+                "data_info": {"image": "fake_imgs", "text": "descriptions"},
+            }
+        ]
+    )
+    fake = torch.rand(2, 3, 16, 16, requires_grad=True)
+    out = objective({"fake_imgs": fake, "descriptions": TEXTS})
+    out.total.backward()
+    assert list(out.logs) == ["loss_clip"]
+    assert fake.grad is not None
+    assert fake.grad.abs().sum() > 0
+
+
+def test_copies_and_pickles_give_the_same_number() -> None:
+    image = torch.rand(1, 3, 16, 16)
+    loss = CLIPLoss("a cat", model=tiny_clip())
+    for other in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
+        torch.testing.assert_close(other(image), loss(image))
+    assert not loss.state_dict()
+    assert not list(loss.parameters())
+
+
+def test_the_callers_model_is_left_alone() -> None:
+    model = copy.deepcopy(tiny_clip()).train()
+    loss = CLIPLoss("a cat", model=model)
+    loss.train()
+    assert model.training
+    assert all(p.requires_grad for p in model.parameters())
+    assert not loss.backbone.network.training
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"model": "ViT-B-23"}, ValueError, "'ViT-B-23' is not one of .*did you mean 'ViT-B-32'"),
+        (
+            {"model": "ViT-B-32", "weights": "opanai"},
+            ValueError,
+            "weights 'opanai' are not known for model 'ViT-B-32'; did you mean 'openai'",
+        ),
+        ({"model": 3}, TypeError, "model must be an open_clip name or model, not 3"),
+        ({"model": torch.nn.Linear(1, 1)}, TypeError, "must be an open_clip model"),
+        ({"preprocess": "clipp"}, ValueError, "'clipp'; did you mean 'clip'"),
+        ({"pairing": "al"}, ValueError, "not 'al'"),
+        ({"prompts": {}}, ValueError, "prompts is empty"),
+        ({"prompts": {"a": 0}}, ValueError, "weight of 'a' in prompts is 0"),
+        ({"prompts": [3]}, TypeError, "must hold texts, not 3"),
+        ({"negative_prompts": {"a": -1}}, ValueError, "must be positive"),
+        ({"templates": ["a cat"]}, ValueError, "'a cat' has no '{}'"),
+        ({"templates": "imagenett"}, ValueError, "did you mean 'imagenet'"),
+        ({"clip_model": {"insize": 3}}, ValueError, "no key 'insize'; did you mean 'in_size'"),
+        ({"reduction": "avg"}, ValueError, "reduction must be one of"),
+    ],
+)
+def test_options_are_refused_by_name(
+    options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        CLIPLoss(**{"model": tiny_clip(), **options})
+
+
+def test_inputs_are_refused_by_name() -> None:
+    loss, image = CLIPLoss(model=tiny_clip()), torch.rand(1, 3, 16, 16)
+    with pytest.raises(ValueError, match="text is missing"):
+        loss(image)
+    with pytest.raises(TypeError, match="text must be a string"):
+        loss(image, [3])
+    with pytest.raises(TypeError, match="must hold token ids"):
+        loss(image, torch.rand(1, 77))
+    with pytest.raises(ValueError, match=r"image must have the shape \(b, 3, h, w\)"):
+        loss(torch.rand(1, 1, 16, 16), "a")
+    with pytest.raises(ValueError, match="prompts were given"):
+        CLIPLoss("a", model=tiny_clip())(image, "b")
+    with pytest.warns(RangeWarning, match="CLIPLoss: image holds values"):
+        loss(image * 255, "a")
+
+
+def test_config_errors_name_the_loss() -> None:
+    with pytest.raises(ConfigError, match="ViT-B-23"):
+        losskit.build({"type": "CLIPLoss", "model": "ViT-B-23"})

@@ -1,0 +1,233 @@
+"""FaceIdLoss: its numbers, its three paths without a face, its caches."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+import torch.nn.functional as F
+from skimage import data
+from torch import nn
+
+from losskit_identity import (
+    ArcFaceIRSE50,
+    FaceIdLoss,
+    align_faces,
+    crop_faces,
+    face_id_loss,
+    face_landmarks,
+    similarity,
+)
+from losskit_identity.examples import tiny_facenet
+
+
+def _photo(name: str) -> torch.Tensor:
+    picture = torch.tensor(getattr(data, name)()).permute(2, 0, 1)[None, :, :260, 80:340]
+    return picture / 127.5 - 1
+
+
+@pytest.fixture(scope="module")
+def face() -> torch.Tensor:
+    return _photo("astronaut")
+
+
+@pytest.fixture(scope="module")
+def cat() -> torch.Tensor:
+    return _photo("chelsea")
+
+
+def _embed(image: torch.Tensor) -> torch.Tensor:
+    network: nn.Module = tiny_facenet()
+    return network(image)
+
+
+def test_closed_forms() -> None:
+    pred = torch.tensor([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]])
+    target = torch.tensor([[5.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
+    values = face_id_loss(pred, target, reduction="none")
+    torch.testing.assert_close(values, torch.tensor([0.0, 1.0, 2.0]))
+    assert face_id_loss(pred, target) == 1
+    assert face_id_loss(pred, target, reduction="sum") == 3
+
+
+def test_crop_path_is_mmagics_arithmetic() -> None:
+    network = ArcFaceIRSE50().eval()
+    pred, target = (torch.rand(2, 3, 64, 64) * 2 - 1 for _ in range(2))
+    pool, face_pool = nn.AdaptiveAvgPool2d((256, 256)), nn.AdaptiveAvgPool2d((112, 112))
+    with torch.no_grad():
+        a, b = (network(face_pool(pool(x)[:, :, 35:223, 32:220]))[0] for x in (pred, target))
+        expected = torch.stack([1 - a[i].dot(b[i]) for i in range(2)]).mean()
+        value = FaceIdLoss(network)(pred, target)
+    torch.testing.assert_close(value, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_whole_image_path_and_range() -> None:
+    pred, target = (torch.rand(2, 3, 112, 112) for _ in range(2))
+    loss = FaceIdLoss(tiny_facenet(), align=None, data_range=1.0, reduction="none")
+    expected = 1 - F.cosine_similarity(_embed(pred * 2 - 1), _embed(target * 2 - 1))
+    torch.testing.assert_close(loss(pred, target), expected.detach(), atol=1e-5, rtol=1e-5)
+    big = F.interpolate(pred, size=(224, 224), mode="nearest")
+    torch.testing.assert_close(loss(big, big), torch.zeros(2), atol=1e-5, rtol=0)
+
+
+def test_mtcnn_path_is_align_then_embed(face: torch.Tensor) -> None:
+    pred = (face + 0.1 * torch.randn_like(face)).clamp(-1, 1)
+    points = face_landmarks(face)
+    expected = 1 - F.cosine_similarity(
+        _embed(align_faces(pred, points)), _embed(align_faces(face, points))
+    )
+    value = FaceIdLoss(tiny_facenet(), align="mtcnn")(pred, face)
+    torch.testing.assert_close(value, expected[0].detach(), atol=1e-5, rtol=1e-4)
+
+
+def test_gradient_reaches_pred_and_never_target(face: torch.Tensor) -> None:
+    for align in ("crop", "mtcnn", None):
+        pred = face.clone().requires_grad_()
+        target = face.clone().requires_grad_()
+        FaceIdLoss(tiny_facenet(), align=align)(pred * 0.9, target).backward()  # type: ignore[arg-type]
+        assert target.grad is None
+        assert pred.grad is not None
+        assert pred.grad.isfinite().all()
+        assert pred.grad.abs().sum() > 0
+
+
+class TestMissingFace:
+    """A photograph of a cat beside one of a face."""
+
+    def test_skip(self, face: torch.Tensor, cat: torch.Tensor) -> None:
+        target = torch.cat([face, cat])
+        pred = (target + 0.2 * torch.randn_like(target)).clamp(-1, 1).requires_grad_()
+        loss = FaceIdLoss(tiny_facenet(), align="mtcnn", on_missing="skip")
+        alone = loss(pred[:1], face)
+        value = loss(pred, target)
+        torch.testing.assert_close(value, alone)  # the mean is over the faces
+        value.backward()
+        assert pred.grad is not None
+        assert not pred.grad[1].any()
+        assert pred.grad.isfinite().all()
+        loss.reduction = "none"
+        assert loss(pred, target)[1] == 0
+        assert loss.similarity(pred, target).isnan().tolist() == [False, True]
+        loss.reduction = "mean"
+        only_cats = loss(pred[1:], cat)
+        assert only_cats == 0
+        only_cats.backward()
+
+    def test_crop(self, face: torch.Tensor, cat: torch.Tensor) -> None:
+        target = torch.cat([face, cat])
+        pred = (target + 0.2 * torch.randn_like(target)).clamp(-1, 1)
+        loss = FaceIdLoss(tiny_facenet(), align="mtcnn", on_missing="crop", reduction="none")
+        cropped = 1 - F.cosine_similarity(_embed(crop_faces(pred)), _embed(crop_faces(target)))
+        values = loss(pred, target)
+        torch.testing.assert_close(values[1], cropped[1].detach(), atol=1e-5, rtol=1e-4)
+        assert not torch.isclose(values[0], cropped[0])
+        torch.testing.assert_close(loss(pred[1:], cat)[0], values[1])
+
+    def test_raise(self, face: torch.Tensor, cat: torch.Tensor) -> None:
+        target = torch.cat([face, cat])
+        loss = FaceIdLoss(tiny_facenet(), align="mtcnn", on_missing="raise")
+        with pytest.raises(ValueError, match=r"no face is found in target at \[1\]"):
+            loss(target, target)
+        assert loss(face, face) == pytest.approx(0, abs=1e-5)
+
+
+def test_a_fixed_target_is_looked_at_once(face: torch.Tensor) -> None:
+    target = face.clone()
+    loss = FaceIdLoss(copy.deepcopy(tiny_facenet()), align="mtcnn")
+    assert loss.landmarks is not None
+    before = loss.landmarks.passes
+    for _ in range(3):
+        loss(torch.rand_like(target) * 2 - 1, target)
+    assert loss.landmarks.passes == before + 1
+    assert loss.backbone.passes == 4  # three predictions, one target
+    target.mul_(0.9)
+    loss(torch.rand_like(target) * 2 - 1, target)
+    assert loss.landmarks.passes == before + 2
+    assert loss.backbone.passes == 6
+
+
+def test_two_losses_on_one_target_do_not_mix_settings(face: torch.Tensor) -> None:
+    small = FaceIdLoss(tiny_facenet(), align="mtcnn")
+    same_weights = FaceIdLoss(tiny_facenet(), align="mtcnn", data_range=(-1.5, 1.5))
+    pred = torch.rand_like(face) * 2 - 1
+    first = small(pred, face)
+    same_weights(pred, face)
+    torch.testing.assert_close(small(pred, face), first)
+
+
+def test_layers_are_components() -> None:
+    pred, target = (torch.rand(1, 3, 64, 64) * 2 - 1 for _ in range(2))
+    layers = {"stage1": 0.5, "stage3": 0.25, "embedding": 1.0}
+    loss = FaceIdLoss("ArcFace", weights="random", layers=layers)
+    with torch.no_grad():
+        parts = loss.components(pred, target)
+        network = loss.backbone.network
+        a, b = (
+            dict(zip(layers, network(crop_faces(x), tuple(layers)), strict=True))
+            for x in (pred, target)
+        )
+        for name, weight in layers.items():
+            expected = weight * (1 - F.cosine_similarity(a[name].flatten(1), b[name].flatten(1))[0])
+            torch.testing.assert_close(parts[name], expected, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(loss(pred, target), sum(parts.values()))
+
+
+def test_similarity_is_the_cosine(face: torch.Tensor) -> None:
+    other = face.flip(3)
+    value = similarity(face, other, facenet=tiny_facenet())
+    expected = F.cosine_similarity(_embed(crop_faces(face)), _embed(crop_faces(other)))
+    torch.testing.assert_close(value, expected.detach(), atol=1e-5, rtol=1e-5)
+    assert not value.requires_grad
+    torch.testing.assert_close(similarity(face, face, facenet=tiny_facenet()), torch.ones(1))
+
+
+def test_frozen_whatever_the_parent_does() -> None:
+    loss = FaceIdLoss(nn.Sequential(nn.Dropout(), tiny_facenet()))
+    parent = nn.ModuleDict({"identity": loss}).train()
+    pair = torch.rand(2, 3, 64, 64) * 2 - 1, torch.rand(2, 3, 64, 64) * 2 - 1
+    assert parent["identity"](*pair) == parent["identity"](*pair)
+    assert not list(parent.parameters())
+    assert not parent.state_dict()
+    for other in (copy.deepcopy(parent), pickle.loads(pickle.dumps(parent))):
+        torch.testing.assert_close(other["identity"](*pair), parent["identity"](*pair))
+
+
+def test_inputs_are_refused_by_name() -> None:
+    loss, image = FaceIdLoss(tiny_facenet()), torch.rand(2, 3, 16, 16) * 2 - 1
+    with pytest.raises(ValueError, match="pred and target must have one shape"):
+        loss(image, image[:1])
+    with pytest.raises(ValueError, match=r"pred must have the shape \(b, 3, h, w\)"):
+        loss(image[:, :1], image[:, :1])
+    with pytest.raises(TypeError, match="target must be a floating-point tensor"):
+        loss(image, (image * 255).long())
+    with pytest.raises(TypeError, match="pred must be a tensor, not list"):
+        loss([1], image)
+
+
+def test_the_cached_target_saves_its_pass() -> None:
+    """A rough look; the figure itself is the benchmark's."""
+    loss = FaceIdLoss("ArcFace", weights="random")
+    target = torch.rand(1, 3, 64, 64) * 2 - 1
+
+    def seconds(fixed: bool) -> float:
+        pred = torch.rand(1, 3, 64, 64) * 2 - 1
+        start = time.perf_counter()
+        loss(pred.requires_grad_(), target if fixed else target.clone())
+        return time.perf_counter() - start
+
+    seconds(True)
+    assert min(seconds(True) for _ in range(3)) < 0.85 * min(seconds(False) for _ in range(3))
+
+
+def test_the_plugin_module_imports_neither_torch_nor_facenet() -> None:
+    code = (
+        "import sys, losskit_identity.plugin as p; p.losskit_losses(); p.losskit_weights(); "
+        "print([m for m in ('torch', 'facenet_pytorch', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
