@@ -52,7 +52,7 @@ class AdaptiveWeight:
                 raise ConfigError(f"loss_weight.adaptive needs {key!r}, a name")
         for key in ("scale", "max", "eps"):
             value = config.get(key, 1.0)
-            if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
                 raise ConfigError(
                     f"loss_weight.adaptive.{key} must be a number of at least 0, not {value!r}"
                 )

@@ -106,7 +106,7 @@ def load_objective(source: str | Path | Mapping[str, Any]) -> Objective:
     from losskit.objective import Objective
     from losskit.registry import build
 
-    if not isinstance(source, str | Path | Mapping):
+    if not isinstance(source, (str, Path, Mapping)):
         raise ConfigError(
             f"an objective comes from a path or a mapping with 'terms', not {source!r:.80}"
         )
@@ -119,7 +119,7 @@ def load_objective(source: str | Path | Mapping[str, Any]) -> Objective:
                 f"an objective has {', '.join(OBJECTIVE_KEYS)}"
             )
     terms = config.get("terms")
-    if not isinstance(terms, list | tuple) or not terms:
+    if not isinstance(terms, (list, tuple)) or not terms:
         raise ConfigError(f"{where}'terms' must be a list of at least one term, not {terms!r:.80}")
     built = []
     for index, term in enumerate(terms):

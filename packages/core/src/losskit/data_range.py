@@ -21,7 +21,7 @@ def parse_data_range(data_range: DataRange) -> tuple[float, float]:
         ValueError: the width is not positive and finite.
         TypeError: it is neither a number nor a pair of numbers.
     """
-    pair = (0.0, data_range) if isinstance(data_range, int | float) else data_range
+    pair = (0.0, data_range) if isinstance(data_range, (int, float)) else data_range
     try:
         low, high = (float(value) for value in pair)
     except (TypeError, ValueError) as error:

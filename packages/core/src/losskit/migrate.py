@@ -101,7 +101,7 @@ def _losses(value: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]
         nested = sorted(value.items(), key=lambda item: not path and _is_loss(item[1]))
         for key, item in nested:
             yield from _losses(item, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
             yield from _losses(item, f"{path}[{index}]")
 
@@ -213,7 +213,7 @@ def _unresolved(value: Any) -> Iterator[Unresolved]:
     elif isinstance(value, Mapping):
         for item in value.values():
             yield from _unresolved(item)
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, (list, tuple)):
         for item in value:
             yield from _unresolved(item)
 
@@ -222,6 +222,6 @@ def _plain(value: Any) -> Any:
     """Tuples as lists, mappings as dicts: what YAML can hold without Python's own types."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value.text if isinstance(value, Unresolved) else value

@@ -60,7 +60,7 @@ class Objective(nn.Module):
                 f"on_nonfinite must be one of {', '.join(_ON_NONFINITE)}, not {on_nonfinite!r}"
                 + nearest(str(on_nonfinite), _ON_NONFINITE)
             )
-        if isinstance(terms, Mapping | Term | str):
+        if isinstance(terms, (Mapping, Term, str)):
             raise ConfigError(f"an objective takes a list of terms, not one {type(terms).__name__}")
         self.terms = nn.ModuleList([_as_term(term) for term in terms])
         if not self.terms:

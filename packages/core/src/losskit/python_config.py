@@ -153,10 +153,10 @@ class _Reader:
             case ast.Subscript(value=owner, slice=key) | ast.Attribute(value=owner, attr=key):
                 container = self.value(owner)
                 index = self.value(key) if isinstance(key, ast.expr) else key
-                if isinstance(container, dict) and isinstance(index, str | int):
+                if isinstance(container, dict) and isinstance(index, (str, int)):
                     container[index] = value
             case ast.Tuple(elts=targets) | ast.List(elts=targets):
-                if isinstance(value, list | tuple) and len(value) == len(targets):
+                if isinstance(value, (list, tuple)) and len(value) == len(targets):
                     for part, item in zip(targets, value, strict=True):
                         self.assign(part, item)
 
@@ -205,7 +205,7 @@ class _Reader:
             case ast.Subscript(value=owner, slice=key) | ast.Attribute(value=owner, attr=key):
                 index: Any = self._value(key) if isinstance(key, ast.expr) else key
                 container = self._value(owner)
-                if isinstance(container, dict | list | tuple | str):
+                if isinstance(container, (dict, list, tuple, str)):
                     return container[index]
             case ast.JoinedStr(values=parts):
                 words = [
@@ -235,7 +235,7 @@ class _Reader:
                 raise ValueError("too large")
             return left**right
         for sequence, times in ((left, right), (right, left)):
-            repeats = isinstance(op, ast.Mult) and isinstance(sequence, str | list | tuple)
+            repeats = isinstance(op, ast.Mult) and isinstance(sequence, (str, list, tuple))
             if repeats and isinstance(times, int) and len(sequence) * times > _LARGEST:
                 raise ValueError("too long")
         return _OPERATIONS[type(op)](left, right)

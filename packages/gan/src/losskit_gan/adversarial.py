@@ -95,7 +95,7 @@ def gan_loss(
     """
     _check_gan_type(gan_type)
     check_reduction(reduction)
-    if not isinstance(target_is_real, bool | int):
+    if not isinstance(target_is_real, (bool, int)):
         raise TypeError(
             f"target_is_real must be True or False, not {type(target_is_real).__name__}"
         )

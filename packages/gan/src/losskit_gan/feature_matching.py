@@ -95,7 +95,7 @@ def _layer(fake: Tensor, real: Tensor, mask: Tensor | None, criterion: Criterion
 
 
 def _scales(features: Features, name: str) -> list[list[Tensor]]:
-    if isinstance(features, Tensor) or not isinstance(features, list | tuple) or not features:
+    if isinstance(features, Tensor) or not isinstance(features, (list, tuple)) or not features:
         raise TypeError(
             f"{name} must be a list of tensors, or one list per scale, not "
             f"{type(features).__name__}: let the discriminator return its features"

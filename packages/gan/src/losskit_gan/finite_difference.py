@@ -94,7 +94,7 @@ def finite_difference_penalty(
 
 def _check_precise(logits: Prediction) -> None:
     first: object = logits
-    while isinstance(first, list | tuple) and first:
+    while isinstance(first, (list, tuple)) and first:
         first = first[-1]
     if isinstance(first, Tensor) and first.dtype in (torch.float16, torch.bfloat16):
         raise TypeError(f"logits in {first.dtype} are too coarse for differences: leave them out")

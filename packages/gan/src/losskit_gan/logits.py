@@ -25,7 +25,7 @@ def logits_per_scale(prediction: Prediction, name: str = "input") -> list[Tensor
         ValueError: a list is empty.
     """
     scales = [prediction] if isinstance(prediction, Tensor) else prediction
-    if not isinstance(scales, list | tuple):
+    if not isinstance(scales, (list, tuple)):
         raise TypeError(
             f"{name} must be a tensor, a list of tensors or a list of feature lists, "
             f"not {type(prediction).__name__}"
@@ -36,7 +36,7 @@ def logits_per_scale(prediction: Prediction, name: str = "input") -> list[Tensor
 
 
 def _logits(scale: Tensor | Sequence[Tensor], name: str) -> Tensor:
-    if isinstance(scale, list | tuple):
+    if isinstance(scale, (list, tuple)):
         if not scale:
             raise ValueError(f"{name} has a scale without tensors: its last one must be the logits")
         scale = scale[-1]

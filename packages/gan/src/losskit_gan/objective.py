@@ -132,7 +132,7 @@ def _objective(terms: list[Term], on_nonfinite: str, player: str) -> Objective |
 def _listed(configs: TermConfigs | None, name: str) -> list[tuple[str, TermConfig]]:
     if configs is None:
         return []
-    if isinstance(configs, Mapping | Term):
+    if isinstance(configs, (Mapping, Term)):
         return [(name, configs)]
     if isinstance(configs, str) or not isinstance(configs, Iterable):
         raise ConfigError(f"{name} must be a term's config or a list of them, not {configs!r:.80}")
@@ -234,4 +234,4 @@ def _keys_read(term: Term) -> set[Any]:
         return set((getattr(term.loss, "data_info", None) or {}).values())
     routes = {key for _, key in term._routes if isinstance(key, str)}
     weight = term.loss_weight
-    return routes if isinstance(weight, int | float) else {*routes, weight.wrt}
+    return routes if isinstance(weight, (int, float)) else {*routes, weight.wrt}

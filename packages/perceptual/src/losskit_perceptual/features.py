@@ -113,7 +113,7 @@ def check_layer_weights(name: str, weights: Mapping[str, float]) -> dict[str, fl
     if not isinstance(weights, Mapping) or not weights:
         raise ValueError(f"{name} must map at least one layer to its weight, not {weights!r}")
     for layer, weight in weights.items():
-        if isinstance(weight, bool) or not isinstance(weight, int | float):
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)):
             raise TypeError(f"{name}[{layer!r}] must be a number, not {weight!r}")
     return {str(layer): float(weight) for layer, weight in weights.items()}
 

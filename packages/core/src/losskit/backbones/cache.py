@@ -157,7 +157,7 @@ def _backbones_of(owner: nn.Module) -> list[Backbone]:
 
     values: list[Any] = [v for module in owner.modules() for v in vars(module).values()]
     nested = [v for value in values if isinstance(value, Mapping) for v in value.values()]
-    nested += [v for value in values if isinstance(value, list | tuple) for v in value]
+    nested += [v for value in values if isinstance(value, (list, tuple)) for v in value]
     return [value for value in (*values, *nested) if isinstance(value, Backbone)]
 
 

@@ -37,7 +37,7 @@ def map_leaves(value: Any, function: Callable[[Any], Any]) -> Any:
     """The same nest of lists, tuples and dicts with every leaf replaced."""
     if isinstance(value, Mapping):
         return {key: map_leaves(item, function) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return type(value)(map_leaves(item, function) for item in value)
     return function(value)
 
@@ -46,7 +46,7 @@ def leaves(value: Any) -> list[Any]:
     """What a nest of lists, tuples and dicts holds."""
     if isinstance(value, Mapping):
         return [leaf for item in value.values() for leaf in leaves(item)]
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return [leaf for item in value for leaf in leaves(item)]
     return [value]
 

@@ -197,7 +197,7 @@ def _batches(example: Example) -> list[Any]:
     return [
         tuple(leaf.shape) if isinstance(leaf, Tensor) else leaf
         for leaf in leaves(dict(example.inputs))
-        if isinstance(leaf, Tensor | int)
+        if isinstance(leaf, (Tensor, int))
     ]
 
 

@@ -125,4 +125,4 @@ class _Autocast(torch.autocast):
 
 
 def _mover(device: str) -> Callable[[Any], Any]:
-    return lambda leaf: leaf.to(device) if isinstance(leaf, Tensor | nn.Module) else leaf
+    return lambda leaf: leaf.to(device) if isinstance(leaf, (Tensor, nn.Module)) else leaf

@@ -218,7 +218,7 @@ def create_unseeded(case: LossCase, example: Example) -> nn.Module:
 
 def _copyable(example: Example) -> bool:
     """Whether two copies of the arguments can be compared with ``==``."""
-    return not any(isinstance(leaf, Tensor | nn.Module) for leaf in leaves(dict(example.arguments)))
+    return not any(isinstance(leaf, (Tensor, nn.Module)) for leaf in leaves(dict(example.arguments)))
 
 
 def _snapshot(inputs: dict[str, Any]) -> list[tuple[str, Any, Any]]:
@@ -226,7 +226,7 @@ def _snapshot(inputs: dict[str, Any]) -> list[tuple[str, Any, Any]]:
         (name, leaf, _state(leaf))
         for name, value in inputs.items()
         for leaf in leaves(value)
-        if isinstance(leaf, Tensor | nn.Module)
+        if isinstance(leaf, (Tensor, nn.Module))
     ]
 
 

@@ -59,9 +59,9 @@ def _unknown(key: str, path: str, here: list[str], everywhere: Sequence[str]) ->
 def _checked(value: Any, hint: Any, path: str, field: Field[Any], everywhere: Sequence[str]) -> Any:
     result = _converted(value, hint, path, everywhere)
     least = field.metadata.get("least")
-    numbers = result if isinstance(result, tuple | list) else [result]
+    numbers = result if isinstance(result, (tuple, list)) else [result]
     for number in numbers:
-        if least is not None and isinstance(number, int | float) and number < least:
+        if least is not None and isinstance(number, (int, float)) and number < least:
             raise ConfigError(f"{path} must be at least {least}, not {value!r}")
     return result
 
@@ -80,7 +80,7 @@ def _converted(value: Any, hint: Any, path: str, everywhere: Sequence[str]) -> A
             )
         return value
     if origin in (list, tuple):
-        if not isinstance(value, list | tuple):
+        if not isinstance(value, (list, tuple)):
             raise ConfigError(f"{path} must be a list, not {value!r}")
         kinds = arguments[:1] * len(value) if origin is list else arguments
         if len(kinds) != len(value):

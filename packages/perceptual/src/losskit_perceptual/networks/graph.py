@@ -128,7 +128,7 @@ class HookNetwork(FeatureNetwork):
 
         def hook(name: str) -> Any:
             def keep(_: nn.Module, __: Any, output: Any) -> None:
-                value = output[0] if isinstance(output, tuple | list) else output
+                value = output[0] if isinstance(output, (tuple, list)) else output
                 found[name] = value.clone() if name in self._copied else value
                 versions[name] = found[name]._version
                 if len(found) == len(set(layers)):
