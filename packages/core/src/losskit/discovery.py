@@ -27,6 +27,7 @@ import pluggy
 
 from losskit import hookspecs
 from losskit.errors import nearest
+from losskit.guard import Untouched
 from losskit.spec import (
     BackboneSpec,
     CommandSpec,
@@ -222,6 +223,8 @@ def _load(record: PluginRecord) -> Loaded:
             module = importlib.import_module(record.module.partition(":")[0])
     except KeyboardInterrupt:
         raise
+    except _TamperingError as error:
+        return _failed(record, "invalid", error, start)
     except BaseException as error:  # sys.exit() at import, too, is the plugin's fault alone
         return _failed(record, "import-error", error, start)
     record = replace(record, import_ms=round((time.perf_counter() - start) * 1e3, 2))
@@ -271,7 +274,7 @@ def _failed(
         replace(
             record,
             status=status,
-            error=f"{type(error).__name__}: {one_line(error)}"[:500],
+            error=_told(error)[:500],
             hint=hints[status],
             import_ms=record.import_ms
             if start is None
@@ -281,9 +284,15 @@ def _failed(
     )
 
 
+def _told(error: BaseException) -> str:
+    if isinstance(error, _TamperingError):
+        return str(error)
+    return f"{type(error).__name__}: {one_line(error)}"
+
+
 @contextlib.contextmanager
 def _contained(record: PluginRecord) -> Iterator[None]:
-    """Keep a plugin's prints out of our output, and say so when its import takes long."""
+    """Keep a plugin's prints and patches to itself, and say so when its import takes long."""
     timer = threading.Timer(
         SLOW_IMPORT_S,
         lambda: print(
@@ -294,11 +303,14 @@ def _contained(record: PluginRecord) -> Iterator[None]:
     )
     timer.daemon = True
     timer.start()
+    untouched = Untouched()
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), untouched:
             yield
     finally:
         timer.cancel()
+    if untouched.changed:
+        raise _TamperingError(f"it replaces {', '.join(untouched.changed[:3])}; that was undone")
 
 
 class _ImportWatch:
@@ -325,6 +337,10 @@ def _importing_line() -> str:
     while frame.f_back is not None and "importlib" in frame.f_code.co_filename:
         frame = frame.f_back
     return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+
+
+class _TamperingError(Exception):
+    pass
 
 
 class _IncompatibleError(Exception):
