@@ -266,12 +266,16 @@ def _unknown(name: str, namespace: str, bare: str) -> LosskitError:
             return UnknownLossError(
                 f"{bare!r} comes with {distribution}: pip install {distribution}"
             )
-    hint = nearest(bare, known)
-    if not hint:
-        for distribution, losses in OFFICIAL_LOSSES.items():
-            close = nearest(bare, losses)
-            if close and distribution not in installed:
-                hint = f"{close} It comes with {distribution}: pip install {distribution}"
+    elsewhere = {
+        loss: distribution
+        for distribution, losses in OFFICIAL_LOSSES.items()
+        if distribution not in installed
+        for loss in losses
+    }
+    hint = nearest(bare, [*known, *elsewhere])
+    for loss, distribution in elsewhere.items():
+        if f"{loss!r}" in hint and loss not in known:
+            hint += f" It comes with {distribution}: pip install {distribution}"
     unusable = [item for item in _faulty(_plugins()) if not item.record.usable]
     left_out = ", ".join(f"{item.record.name} ({item.record.status})" for item in unusable)
     unknown = UnknownLossError(
@@ -349,7 +353,7 @@ def build(config: Mapping[str, Any] | Term, /) -> Term:
                 f"loss_weight must be a number or {{adaptive: {{...}}}}, not {weight!r}"
             )
         weight = AdaptiveWeight.from_config(weight["adaptive"])
-    elif isinstance(weight, bool) or not isinstance(weight, int | float | AdaptiveWeight):
+    elif isinstance(weight, bool) or not isinstance(weight, (int, float, AdaptiveWeight)):
         raise ConfigError(f"loss_weight of {spec.name} must be a number, not {weight!r}")
     name = routing.pop("loss_name", None)
     if name is not None and not isinstance(name, str):
