@@ -182,6 +182,7 @@ def test_warnings_as_errors_in_the_caller_do_not_break_discovery(
 ) -> None:
     plugin("noisy", "import warnings\nwarnings.warn('old', DeprecationWarning)")
     with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
         warnings.simplefilter("error", DeprecationWarning)
         assert record_of("noisy").status == "import-error"  # the caller asked for errors
     assert record_of("noisy").error == "DeprecationWarning: old"
