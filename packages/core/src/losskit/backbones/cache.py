@@ -39,12 +39,12 @@ def stamp_of(image: Tensor) -> Stamp | None:
     if image.is_inference() or torch.is_inference_mode_enabled() or image.is_meta:
         return None
     try:
-        address = image.data_ptr()
-    except RuntimeError:  # wrapped by a functorch transform
+        image.detach().untyped_storage()
+    except (RuntimeError, NotImplementedError):  # what a functorch transform makes has none
         return None
     return Stamp(
         image._version,
-        address,
+        image.data_ptr(),
         image.shape,
         image.stride(),
         image.dtype,
