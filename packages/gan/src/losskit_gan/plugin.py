@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from losskit.hookspecs import hookimpl
-from losskit.spec import LossSpec, PresetSpec
+from losskit.spec import CommandSpec, LossSpec, PresetSpec
 
 api = 1
 
@@ -292,4 +292,15 @@ def losskit_presets() -> list[PresetSpec]:
     return [
         PresetSpec(name, f"losskit_gan.presets.{target}", summary, paper)
         for name, target, summary, paper in _PRESETS
+    ]
+
+
+@hookimpl
+def losskit_commands() -> list[CommandSpec]:
+    """Training and the demo."""
+    return [
+        CommandSpec("gan", "losskit_gan.cli:configure", "train a generator, sample from it"),
+        CommandSpec(
+            "demo", "losskit_gan.cli:configure_demo", "train on real photos and compare objectives"
+        ),
     ]

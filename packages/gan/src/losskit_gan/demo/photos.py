@@ -60,12 +60,16 @@ def faces() -> NDArray[Any]:
     try:
         images: NDArray[Any] = np.load(path, allow_pickle=False)
     except OSError as error:
-        raise LosskitError(f"this version of scikit-image has no lfw_subset.npy: {error}") from error
+        raise LosskitError(
+            f"this version of scikit-image has no lfw_subset.npy: {error}"
+        ) from error
     return images[:100].astype(np.float32)  # the second hundred are not faces
 
 
 def _folder() -> Path:
     spec = find_spec("skimage")
     if spec is None or spec.origin is None:
-        raise LosskitError("the demo's photographs come with scikit-image: pip install scikit-image")
+        raise LosskitError(
+            "the demo's photographs come with scikit-image: pip install scikit-image"
+        )
     return Path(spec.origin).parent / "data"

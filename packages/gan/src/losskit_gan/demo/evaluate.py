@@ -1,0 +1,79 @@
+"""How close the demo's columns come to the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from losskit.errors import LosskitError
+
+
+@dataclass(frozen=True)
+class Column:
+    """One method's picture of the held-out photo and its figures.
+
+    Args:
+        label: what the picture is called.
+        image: ``(1, 3, h, w)`` in [0, 1].
+        psnr: decibels; ``None`` where the picture is no attempt at the truth.
+        ssim: structural similarity, likewise.
+        distance: between a pretrained network's features; ``None`` where none is installed.
+    """
+
+    label: str
+    image: Tensor
+    psnr: float | None = None
+    ssim: float | None = None
+    distance: float | None = None
+
+
+def measure(label: str, image: Float[Tensor, "1 3 h w"], truth: Float[Tensor, "1 3 h w"]) -> Column:
+    """A picture with its figures; SSIM as scikit-image computes it with Wang's Gaussian window."""
+    from skimage.metrics import structural_similarity
+
+    image = image.clamp(0, 1)
+    psnr = float(-10 * torch.log10((image - truth).pow(2).mean()))
+    arrays = [tensor[0].permute(1, 2, 0).numpy() for tensor in (image, truth)]
+    ssim = structural_similarity(
+        *arrays,
+        channel_axis=2,
+        data_range=1.0,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+    )
+    distance = feature_distance()
+    value = None if distance is None else float(distance(image, truth))
+    return Column(label, image, psnr, float(ssim), value)
+
+
+def feature_distance() -> Callable[[Tensor, Tensor], Tensor] | None:
+    """A distance between a real network's features, if its plugin and weights are installed."""
+    from losskit.registry import create
+
+    try:
+        loss = create("FeatureDistance", backbone="efficientnet-lite0")
+    except (LosskitError, ValueError):
+        return None
+
+    @torch.no_grad()
+    def distance(image: Tensor, truth: Tensor) -> Tensor:
+        value: Tensor = loss(image, truth)
+        return value
+
+    return distance
+
+
+def table(columns: list[Column]) -> str:
+    """The figures as text, one line a column."""
+    lines = [f"{'':<22}{'PSNR dB':>9}{'SSIM':>9}{'feature distance':>19}"]
+    for column in columns:
+        if column.psnr is None or column.ssim is None:
+            continue
+        distance = "-" if column.distance is None else f"{column.distance:.4f}"
+        lines.append(f"{column.label:<22}{column.psnr:>9.2f}{column.ssim:>9.4f}{distance:>19}")
+    return "\n".join(lines)
