@@ -66,3 +66,17 @@ def progress_of(steps: int, done: int) -> Iterator[Callable[[Mapping[str, float]
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("", total=steps, completed=done)
         yield lambda row: progress.update(task, advance=1, description=terms(row))
+
+
+@contextlib.contextmanager
+def steps_of(total: int, what: str) -> Iterator[Callable[[str], None]]:
+    """A bar that names each thing as work on it begins; silent where there is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda name: progress.update(task, advance=1, description=f"{what} {name}")

@@ -10,7 +10,7 @@ _EXPORTS = {
     "Run": "losskit.optimize.run",
     "write_animation": "losskit.optimize.animation",
 }
-__all__ = sorted(_EXPORTS)  # noqa: PLE0605
+__all__ = ["Descent", "Run", "write_animation"]
 
 if TYPE_CHECKING:
     from losskit.optimize.animation import write_animation

@@ -1,0 +1,99 @@
+"""What a loss costs beside L1: time taken turn about, memory by what autograd keeps."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from losskit.backbones import shared_features
+from losskit.losses.pixel import l1_loss
+
+ImageFunction = Callable[[Tensor, Tensor], Tensor]
+#: Rounds a timing takes at most, and the seconds it may take where calls are slow.
+ROUNDS, SECONDS = 9, 2.0
+_UNIT_CALLS = 10  # of L1 in a round: one alone is shorter than the clock is exact
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of one forward and backward pass on one photograph.
+
+    Args:
+        milliseconds: median processor time, on one thread.
+        time: median divided by that of L1, measured in between.
+        memory: bytes that autograd keeps for the backward pass, weights left out, divided by L1's.
+    """
+
+    milliseconds: float
+    time: float
+    memory: float
+
+
+def cost_of(loss: ImageFunction, module: nn.Module, image: Tensor, clean: Tensor) -> Cost:
+    """Time and memory of a loss relative to L1's.
+
+    The two take turns on one thread, and processor time is counted, so that what else the machine
+    does matters little. Every call gets a target of its own, as in training, so that nothing is
+    cached between calls.
+
+    Args:
+        loss: of two images.
+        module: whose parameters do not count as memory kept.
+        image: the spoilt photograph, ``(1, 3, h, w)``.
+        clean: the photograph.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        own, unit = _rounds(loss, image, clean)
+    finally:
+        torch.set_num_threads(threads)
+    kept = _kept(loss, image, clean, module) / _kept(l1_loss, image, clean, nn.Identity())
+    return Cost(1000 * own, own / unit, kept)
+
+
+def _rounds(loss: ImageFunction, image: Tensor, clean: Tensor) -> tuple[float, float]:
+    """Median seconds of a call, and of one of L1."""
+    own: list[float] = []
+    unit: list[float] = []
+    _timed(l1_loss, image, clean, _UNIT_CALLS)
+    spent = _timed(loss, image, clean)  # the first call may build things: it does not count
+    while not own or (len(own) < ROUNDS and spent < SECONDS):
+        unit.append(_timed(l1_loss, image, clean, _UNIT_CALLS))
+        own.append(_timed(loss, image, clean))
+        spent += own[-1] + _UNIT_CALLS * unit[-1]
+    return statistics.median(own), statistics.median(unit)
+
+
+def _timed(loss: ImageFunction, image: Tensor, clean: Tensor, calls: int = 1) -> float:
+    start = time.process_time()
+    for _ in range(calls):
+        leaf, target = image.clone().requires_grad_(), clean.clone()
+        with shared_features():
+            value = loss(leaf, target)
+            if value.requires_grad:
+                torch.autograd.grad(value, leaf, allow_unused=True)
+    return (time.process_time() - start) / calls
+
+
+def _kept(loss: ImageFunction, image: Tensor, clean: Tensor, module: nn.Module) -> int:
+    """Bytes saved for the backward pass, each storage once."""
+    weights = {t.untyped_storage().data_ptr() for t in (*module.parameters(), *module.buffers())}
+    storages: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        # A parameter of a frozen network is saved too, but it is there anyway.
+        if storage.data_ptr() not in weights and not isinstance(tensor, nn.Parameter):
+            storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    leaf, target = image.clone().requires_grad_(), clean.clone()
+    with shared_features(), torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+        value = loss(leaf, target)  # noqa: F841
+    return sum(storages.values())

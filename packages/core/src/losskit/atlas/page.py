@@ -1,0 +1,196 @@
+"""The atlas as one static page: no script, no server, dark and light."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from losskit.atlas.charts import costs_of, curves_of
+from losskit.atlas.distortions import DISTORTIONS
+from losskit.atlas.measure import EQUAL_PSNR, GRADIENTS, Entry, Photo
+from losskit.atlas.pictures import signed_colours, write_contact_sheet, write_steps
+from losskit.atlas.tables import write_ranking, write_values
+from losskit.cli.images import write_image
+from losskit.svg import STYLE, number
+
+_CSS = """
+body { margin: 0 auto; padding: 1.5rem; max-width: 60rem; color: var(--ink); background: var(--paper);
+       font: 16px/1.5 system-ui, sans-serif; }
+h1 { margin: 0; } h2 { margin: 2.5rem 0 .5rem; } h3 { margin: 0; font-size: 1.1rem; }
+p { margin: .4rem 0; } a { color: inherit; } .soft { color: var(--soft); }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .2rem .5rem; text-align: right; font-weight: normal; white-space: nowrap; }
+thead th { font-weight: 600; border-bottom: 1px solid var(--grid); }
+th:first-child { text-align: left; }
+table.steps td { padding: .15rem; text-align: center; font-size: .8rem; color: var(--soft); }
+table.steps img { width: 112px; display: block; border-radius: 3px; }
+article { border-top: 1px solid var(--grid); padding: 1rem 0; }
+article .look { display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; margin-top: .5rem; }
+figure { margin: 0; font-size: .8rem; color: var(--soft); }
+figure img { width: 150px; display: block; border-radius: 3px; }
+.flag { border: 1px solid #D55E00; border-radius: 3px; padding: 0 .35rem; font-size: .8rem; }
+.cell { background: rgb(86 180 233 / var(--tint)); border-radius: 3px; }
+.rank { color: var(--soft); font-size: .75rem; }
+"""
+
+
+def write_page(
+    entries: Sequence[Entry],
+    photos: Sequence[Photo],
+    skipped: Sequence[tuple[str, str]],
+    folder: Path,
+    *,
+    version: str = "",
+) -> Path:
+    """Write ``index.html``, its pictures, ``contact-sheet.png``, ``ranking.csv`` and ``values.csv``.
+
+    Args:
+        entries: the losses that were measured.
+        photos: what they were measured on.
+        skipped: losses that were not, and why.
+        folder: where; made if it does not exist.
+        version: of the library, for the footer.
+
+    Returns:
+        The page's path.
+    """
+    for name in ("steps", "gradients", "curves"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    write_ranking(entries, photos, folder / "ranking.csv")
+    write_values(entries, folder / "values.csv")
+    write_contact_sheet(photos, folder / "contact-sheet.png")
+    (folder / "costs.svg").write_text(costs_of(entries, styled=True), encoding="utf-8")
+    steps = write_steps(photos[0], folder / "steps")
+    cards = [_card(entry, folder) for entry in entries]
+    names = " and ".join(escape(photo.name) for photo in photos)
+    size = "×".join(str(n) for n in reversed(photos[0].clean.shape[2:]))
+    body = f"""
+<h1>Loss atlas</h1>
+<p>What {len(entries)} installed losses see, and what they cost, on {len(photos)} photographs
+({names}, {size} pixels). Values are the increase over the value of the clean photograph, in units of
+the increase that noise of σ = 0.1 makes, so that losses compare: 2 means “twice as bad as that noise”.
+Tables: <a href="ranking.csv">ranking.csv</a>, <a href="values.csv">values.csv</a>.
+All strengths on one sheet: <a href="contact-sheet.png">contact-sheet.png</a>.</p>
+{_warning(entries)}
+<h2>The distortions</h2>
+<p class="soft">Numbers are strengths, in the unit named; images lie in [0, 1].</p>
+<div class="scroll"><table class="steps">{_steps(steps)}</table></div>
+<h2>What each loss minds most</h2>
+<p>Each distortion at the strength that costs {EQUAL_PSNR:g} dB of PSNR on each photograph: squared
+error ties them all, so what differs is the loss’s own view. The small number is the rank, 1 for
+what the loss minds most; the tint is the value beside the row’s largest.</p>
+<div class="scroll"><table>{_ranking(entries)}</table></div>
+<h2>What they cost</h2>
+<p class="soft">One forward and backward pass on one photograph, a new target each time, on one
+thread; L1 is measured in turn with each loss. Memory is what autograd keeps for the backward pass,
+weights left out.</p>
+<div class="scroll">{costs_of(entries)}</div>
+<h2>The losses</h2>
+<p>Curves: value against strength, one scale for the row. Gradient: where a step of descent would
+make the image brighter (orange) or darker (blue), with each picture’s own scale.</p>
+{"".join(cards)}
+{_skipped(skipped)}
+<p class="soft">Made by <code>losskit atlas</code>{f" {escape(version)}" if version else ""}.</p>
+"""
+    page = (
+        '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>Loss atlas</title>\n<style>{STYLE}{_CSS}</style>\n{body}</html>\n"
+    )
+    path = folder / "index.html"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def file_name(label: str) -> str:
+    """A label as a name that any file system and address takes."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", label).strip("-")
+
+
+def _warning(entries: Sequence[Entry]) -> str:
+    random = sum(entry.loss.random for entry in entries)
+    if not random:
+        return ""
+    return (
+        f'<p><span class="flag">random weights</span> {random} of these losses look through a '
+        "network that stood in with random weights (their examples’ own, often shallow ones), because "
+        "the true ones were not asked for or cannot be had here. Their curves show the mechanism and "
+        "their cost that of the example; neither is that of the published loss.</p>"
+    )
+
+
+def _steps(names: dict[str, list[str]]) -> str:
+    rows = []
+    for distortion in DISTORTIONS:
+        cells = "".join(
+            f'<td><img src="steps/{name}" alt="{distortion.name} {level:g}" loading="lazy">{level:g}</td>'
+            for name, level in zip(names[distortion.name], distortion.levels, strict=True)
+        )
+        rows.append(
+            f"<tr><th>{distortion.name}<br><small class='soft'>{escape(distortion.unit)}</small></th>"
+            f"{cells}</tr>"
+        )
+    return "".join(rows)
+
+
+def _ranking(entries: Sequence[Entry]) -> str:
+    head = "".join(f"<th>{d.name}</th>" for d in DISTORTIONS)
+    rows = [f"<thead><tr><th>loss</th>{head}</tr></thead>"]
+    for entry in entries:
+        largest = max((abs(v) for v in entry.equal.values() if math.isfinite(v)), default=1) or 1
+        cells = []
+        for distortion in DISTORTIONS:
+            value = entry.equal[distortion.name]
+            tint = 0.55 * max(0.0, value) / largest if math.isfinite(value) else 0
+            cells.append(
+                f'<td class="cell" style="--tint:{tint:.2f}">{number(value)} '
+                f'<span class="rank">{entry.ranks[distortion.name]}</span></td>'
+            )
+        link = f'<a href="#{file_name(entry.loss.label)}">{escape(entry.loss.label)}</a>'
+        mark = " *" if entry.loss.random else ""
+        rows.append(f"<tr><th>{link}{mark}</th>{''.join(cells)}</tr>")
+    if any(entry.loss.random for entry in entries):
+        rows.append('<tr><th class="soft" colspan="8">* random weights</th></tr>')
+    return "".join(rows)
+
+
+def _card(entry: Entry, folder: Path) -> str:
+    loss, name = entry.loss, file_name(entry.loss.label)
+    (folder / "curves" / f"{name}.svg").write_text(curves_of(entry, styled=True), encoding="utf-8")
+    figures = []
+    for distortion in GRADIENTS:
+        file = f"gradients/{name}-{distortion}.png"
+        write_image(signed_colours(entry.gradients[distortion]), folder / file)
+        caption = f"gradient under {distortion}"
+        figures.append(
+            f'<figure><img src="{file}" alt="{escape(loss.label)}: {caption}" loading="lazy">'
+            f"{caption}</figure>"
+        )
+    flag = ' <span class="flag">random weights</span>' if loss.random else ""
+    paper = f"<br>{escape(loss.spec.paper)}" if loss.spec.paper else ""
+    note = f"<br>{escape(loss.note)}" if loss.note else ""
+    cost = entry.cost
+    price = (
+        f"time {number(cost.time)}× L1 ({number(cost.milliseconds)} ms) · memory {number(cost.memory)}× L1 · "
+        if cost
+        else ""
+    )
+    return (
+        f'<article id="{name}"><h3>{escape(loss.label)} '
+        f'<small class="soft">{escape(loss.spec.namespace)}</small>{flag}</h3>'
+        f"<p>{escape(loss.spec.summary)}</p>"
+        f'<p class="soft">{price}clean image {number(entry.clean)} · noise 0.1 adds '
+        f"{number(entry.unit)}{paper}{note}</p>"
+        f'<div class="scroll">{curves_of(entry)}</div><div class="look">{"".join(figures)}</div></article>\n'
+    )
+
+
+def _skipped(skipped: Sequence[tuple[str, str]]) -> str:
+    if not skipped:
+        return ""
+    items = "".join(f"<li>{escape(n)}: {escape(why[:300])}</li>" for n, why in skipped)
+    return f"<h2>Left out</h2><ul>{items}</ul>"

@@ -1,0 +1,73 @@
+"""The PNGs of the atlas: spoilt photographs, gradients, the contact sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from losskit.atlas.distortions import DISTORTIONS
+from losskit.atlas.measure import Photo
+from losskit.cli.images import as_picture, write_image
+
+_BLUE = (0.0, 0.447, 0.698)  # Okabe and Ito's
+_ORANGE = (0.902, 0.624, 0.0)
+_GREY = (0.55, 0.55, 0.55)  # stands out on white and on black alike
+
+
+def signed_colours(values: Tensor) -> Tensor:
+    """Descent directions as colours: grey nothing, orange brighter, blue darker.
+
+    Args:
+        values: ``(3, h, w)``; the channels are averaged, and the 99th percentile of the absolute
+            values has the full colour.
+
+    Returns:
+        ``(3, h, w)`` in [0, 1].
+    """
+    grey = values.mean(0)
+    scale = torch.quantile(grey.abs().flatten(), 0.99).clamp_min(1e-30)
+    level = (grey / scale).clamp(-1, 1)
+    colours = [torch.tensor(c).view(3, 1, 1) for c in (_GREY, _ORANGE, _BLUE)]
+    paper = torch.full((3, 1, 1), 0.93)
+    up, down = level.clamp_min(0), (-level).clamp_min(0)
+    return paper * (1 - up - down) + colours[1] * up + colours[2] * down
+
+
+def write_steps(photo: Photo, folder: Path) -> dict[str, list[str]]:
+    """A photograph's spoilt versions as ``folder/NAME-STEP.png``; file names by distortion."""
+    names: dict[str, list[str]] = {}
+    for distortion, images in photo.steps.items():
+        names[distortion] = []
+        for step, image in enumerate(images):
+            name = f"{distortion}-{step}.png"
+            write_image(image, folder / name)
+            names[distortion].append(name)
+    return names
+
+
+def write_contact_sheet(photos: Sequence[Photo], path: Path) -> None:
+    """All distortions at all strengths, of every photograph, on one sheet with captions."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    height, width = photos[0].clean.shape[2:]
+    left, caption, gap = 108, 18, 6
+    columns = max(len(d.levels) for d in DISTORTIONS) * len(photos)
+    row = height + caption + gap
+    sheet: Any = Image.new("RGB", (left + columns * (width + gap), len(DISTORTIONS) * row), "white")
+    draw = ImageDraw.Draw(sheet)
+    large, small = ImageFont.load_default(15), ImageFont.load_default(12)
+    for index, distortion in enumerate(DISTORTIONS):
+        top = index * row
+        draw.text((6, top + height / 2 - 18), distortion.name, "black", large)
+        draw.text((6, top + height / 2 + 2), distortion.unit, "#444444", small)
+        for place, photo in enumerate(photos):
+            for step, image in enumerate(photo.steps[distortion.name]):
+                x = left + (place * len(distortion.levels) + step) * (width + gap)
+                sheet.paste(as_picture(image), (x, top))
+                draw.text((x + 2, top + height + 1), f"{distortion.levels[step]:g}", "black", small)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(path)

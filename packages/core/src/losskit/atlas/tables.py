@@ -1,0 +1,66 @@
+"""The atlas as CSV: which loss ranks which distortion how, and every value behind it."""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from losskit.atlas.distortions import DISTORTIONS
+from losskit.atlas.measure import Entry, Photo
+
+
+def write_ranking(entries: Sequence[Entry], photos: Sequence[Photo], path: Path) -> None:
+    """A line a loss and distortion, at strengths that cost the same PSNR."""
+    header = "loss plugin network distortion strength unit psnr_db increase_over_noise_0.1 rank"
+    header += " time_over_l1 memory_over_l1"
+
+    def rows() -> Iterable[Sequence[object]]:
+        for entry in entries:
+            for distortion in DISTORTIONS:
+                reached = [photo.equal[distortion.name] for photo in photos]
+                yield (
+                    entry.loss.label,
+                    entry.loss.spec.namespace,
+                    "random weights" if entry.loss.random else "",
+                    distortion.name,
+                    f"{statistics.fmean(strength for strength, _, _ in reached):.4g}",
+                    distortion.unit,
+                    f"{statistics.fmean(decibels for _, _, decibels in reached):.2f}",
+                    f"{entry.equal[distortion.name]:.4g}",
+                    entry.ranks[distortion.name],
+                    f"{entry.cost.time:.3g}" if entry.cost else "",
+                    f"{entry.cost.memory:.3g}" if entry.cost else "",
+                )
+
+    _write(path, header.split(), rows())
+
+
+def write_values(entries: Sequence[Entry], path: Path) -> None:
+    """A line a loss, distortion and strength: what the curves show."""
+    header = ("loss", "distortion", "strength", "unit", "increase_over_noise_0.1", "increase")
+
+    def rows() -> Iterable[Sequence[object]]:
+        for entry in entries:
+            for distortion in DISTORTIONS:
+                values = entry.curves[distortion.name]
+                for level, value in zip(distortion.levels, values, strict=True):
+                    raw = f"{value * entry.unit:.6g}"
+                    yield (
+                        entry.loss.label,
+                        distortion.name,
+                        level,
+                        distortion.unit,
+                        f"{value:.4g}",
+                        raw,
+                    )
+
+    _write(path, header, rows())
+
+
+def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)

@@ -1,0 +1,132 @@
+"""``losskit atlas``: draw what each installed loss sees, and what it costs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from losskit.cli.evaluate import parse_loss
+from losskit.cli.images import read_image
+from losskit.cli.listing import add_json, print_json
+from losskit.cli.progress import steps_of
+from losskit.errors import ConfigError, LosskitError
+from losskit.spec import one_line
+
+if TYPE_CHECKING:
+    from losskit.atlas import Entry
+    from losskit.atlas.measure import Photo
+
+#: Photographs of scikit-image's wheel, where no --image is given and it is installed.
+_PHOTOS = ("astronaut.png", "coffee.png")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``losskit atlas``."""
+    parser.description = (
+        "Write a static page of curves, gradients and costs of every installed loss that looks at "
+        "images. Losses that look through a network use their examples' random weights, and the page "
+        "says so, unless --true-weights finds the true ones."
+    )
+    add = parser.add_argument
+    add(
+        "--loss",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="only these, with options: 'StyleLoss:backbone=packaged/efficientnet-lite0'; repeatable",
+    )
+    add("--out", type=Path, required=True, metavar="DIR", help="where to write")
+    add(
+        "--image",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="PHOTO",
+        help="photographs to look at (default: two of scikit-image's, if it is installed)",
+    )
+    add("--size", type=int, default=128, metavar="PX", help="crop and scale to a square (128)")
+    add("--true-weights", action="store_true", help="try true weights first; may download them")
+    add_json(parser)
+    parser.set_defaults(run=_atlas)
+
+
+def _atlas(arguments: argparse.Namespace) -> int:
+    if arguments.size < 16:
+        raise ConfigError(f"--size must be at least 16, not {arguments.size}")
+    from losskit import __version__
+    from losskit.atlas import find_image_losses, measure_loss, write_page
+    from losskit.atlas.measure import Photo
+    from losskit.registry import list_losses
+
+    size = (arguments.size, arguments.size)
+    photos = [
+        Photo.of(path.stem, read_image(path, size=size)) for path in arguments.image or _default()
+    ]
+    configs = [parse_loss(text) for text in arguments.loss]
+    entries: list[Entry] = []
+    skipped: list[tuple[str, str]] = []
+    found = find_image_losses(configs, size=arguments.size, true_weights=arguments.true_weights)
+    total = len(configs) or len(list_losses())
+    with steps_of(total, "measuring") as show:
+        for item in found:
+            if isinstance(item, tuple):
+                skipped.append(item)
+                continue
+            show(item.label)
+            try:
+                entries.append(measure_loss(item, photos))
+            except Exception as error:  # a loss of anybody's: the page says what it said
+                skipped.append((item.label, one_line(error)))
+    if not entries:
+        reasons = "; ".join(f"{name}: {why}" for name, why in skipped)
+        raise LosskitError(f"no loss could be drawn{': ' if reasons else ''}{reasons}")
+    try:
+        page = write_page(entries, photos, skipped, arguments.out, version=__version__)
+    except OSError as error:
+        raise LosskitError(f"cannot write to {arguments.out}: {one_line(error)}") from error
+    return _report(page, entries, photos, skipped, as_json=arguments.json)
+
+
+def _report(
+    page: Path,
+    entries: Sequence[Entry],
+    photos: Sequence[Photo],
+    skipped: Sequence[tuple[str, str]],
+    *,
+    as_json: bool,
+) -> int:
+    for name, why in skipped:
+        print(f"losskit: left out {name}: {why}", file=sys.stderr)
+    if as_json:
+        losses = [
+            {
+                "loss": entry.loss.label,
+                "random_weights": entry.loss.random,
+                "time_over_l1": entry.cost.time if entry.cost else None,
+                "memory_over_l1": entry.cost.memory if entry.cost else None,
+                "at_equal_psnr": entry.equal,
+                "ranks": entry.ranks,
+            }
+            for entry in entries
+        ]
+        print_json(
+            page=page, photos=[p.name for p in photos], losses=losses, left_out=dict(skipped)
+        )
+    else:
+        print(f"{page}: {len(entries)} losses on {len(photos)} photographs")
+    return 0
+
+
+def _default() -> list[Path]:
+    from importlib.util import find_spec
+
+    found = find_spec("skimage")
+    if found is None or found.origin is None:
+        raise ConfigError(
+            "give photographs: --image PHOTO (or install scikit-image, which has some)"
+        )
+    folder = Path(found.origin).parent / "data"
+    return [folder / name for name in _PHOTOS]

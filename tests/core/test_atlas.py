@@ -1,0 +1,279 @@
+"""The atlas: distortions against other implementations, values in closed form, the page as files."""
+
+import csv
+import io
+import json
+import math
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import skimage.metrics
+import torch
+from PIL import Image
+
+import losskit
+from losskit.atlas import DISTORTIONS, ImageLoss, find_image_losses, measure_loss
+from losskit.atlas.charts import costs_of, curves_of
+from losskit.atlas.cost import cost_of
+from losskit.atlas.distortions import at_psnr, psnr
+from losskit.atlas.measure import Photo, descent_direction, ranks_of
+from losskit.atlas.pictures import signed_colours
+from losskit.cli.main import main
+from losskit.errors import LosskitError
+
+BY_NAME = {distortion.name: distortion for distortion in DISTORTIONS}
+
+
+def smooth_image(size: int = 48) -> torch.Tensor:
+    """Soft blobs: like a photograph, most of it is in low frequencies."""
+    noise = np.random.default_rng(0).random((3, size, size))
+    soft = scipy.ndimage.gaussian_filter(noise, (0, 3, 3))
+    soft = (soft - soft.min()) / (soft.max() - soft.min())
+    return torch.from_numpy(0.2 + 0.6 * soft).float()[None]
+
+
+@pytest.fixture(scope="module")
+def photo() -> Photo:
+    return Photo.of("blobs", smooth_image())
+
+
+@pytest.mark.parametrize("distortion", DISTORTIONS, ids=lambda d: d.name)
+def test_distortions_grow_from_nothing(distortion) -> None:
+    image = smooth_image()
+    errors = [
+        float((distortion.at(image, level) - image).abs().mean()) for level in distortion.levels
+    ]
+    assert errors[0] == 0
+    assert errors == sorted(errors)
+    assert errors[1] > 0
+    strongest = distortion.at(image, distortion.levels[-1])
+    assert strongest.shape == image.shape
+    assert 0 <= strongest.min() <= strongest.max() <= 1
+
+
+def test_blur_is_scipys() -> None:
+    image = smooth_image()
+    ours = BY_NAME["blur"].at(image, 1.4)[0]
+    theirs = scipy.ndimage.gaussian_filter(
+        image[0].numpy(), (0, 1.4, 1.4), mode="nearest", radius=(0, 5, 5)
+    )
+    np.testing.assert_allclose(ours.numpy(), theirs, atol=1e-5)
+
+
+def test_whole_shift_moves_to_the_right() -> None:
+    image = smooth_image()
+    moved = BY_NAME["shift"].at(image, 2)
+    torch.testing.assert_close(moved[..., 4:-4], image[..., 2:-6], atol=1e-4, rtol=0)
+
+
+def test_rotation_by_a_right_angle_keeps_the_pixels() -> None:
+    image = smooth_image()
+    turned = BY_NAME["rotation"].apply(image, 90.0)
+    candidates = [torch.rot90(image, k, (2, 3)) for k in (1, 3)]
+    assert min(float((turned - c).abs().max()) for c in candidates) < 1e-3
+
+
+def test_jpeg_is_pillows() -> None:
+    image = smooth_image()
+    array = (image[0].permute(1, 2, 0) * 255).round().byte().numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "JPEG", quality=30)
+    expected = np.array(Image.open(buffer)) / 255
+    np.testing.assert_allclose(
+        BY_NAME["jpeg"].at(image, 70)[0].permute(1, 2, 0).numpy(), expected, atol=1e-6
+    )
+
+
+def test_simple_distortions_are_their_formulas() -> None:
+    image = smooth_image()
+    torch.testing.assert_close(BY_NAME["brightness"].at(image, 0.1), image + 0.1)
+    flat = BY_NAME["contrast"].at(image, 0.4)
+    spread = [x.std((2, 3)) for x in (flat, image)]  # of each channel about its own mean
+    torch.testing.assert_close(spread[0], 0.6 * spread[1])
+    noisy = BY_NAME["noise"].apply(image, 0.1) - image
+    assert float(noisy.std()) == pytest.approx(0.1, rel=0.05)
+
+
+@pytest.mark.parametrize("name", ["noise", "blur", "shift", "rotation", "brightness", "contrast"])
+def test_equal_psnr_is_reached(name) -> None:
+    image = smooth_image()
+    strength, spoilt = at_psnr(BY_NAME[name], image, 30.0)
+    theirs = skimage.metrics.peak_signal_noise_ratio(image.numpy(), spoilt.numpy(), data_range=1)
+    assert theirs == pytest.approx(30, abs=0.1)
+    assert psnr(spoilt, image) == pytest.approx(theirs, abs=1e-3)
+    assert strength > 0
+    assert psnr(image, image) == math.inf
+
+
+def made(name: str, **options: object) -> ImageLoss:
+    (found,) = find_image_losses([{"type": name, **options}], size=48)
+    assert isinstance(found, ImageLoss), found
+    return found
+
+
+def test_values_are_closed_forms(photo) -> None:
+    entry = measure_loss(made("MSELoss"), [photo])
+    assert entry.unit == pytest.approx(0.01, rel=0.1)  # the variance of noise of σ 0.1
+    assert entry.clean == 0
+    # brightness a: a² each; in units of the noise's
+    levels = BY_NAME["brightness"].levels
+    expected = [a * a / entry.unit for a in levels]
+    assert entry.curves["brightness"] == pytest.approx(expected, rel=2e-2)
+    equal = [entry.equal[name] for name, (_, _, reached) in photo.equal.items() if reached < 24.1]
+    assert len(equal) >= 4  # soft blobs survive any blur
+    assert equal == pytest.approx([equal[0]] * len(equal), rel=0.05)  # equal PSNR, equal error
+    assert entry.curves["noise"][3] == pytest.approx(1)
+
+
+def test_gradient_points_to_the_clean_image(photo) -> None:
+    spoilt = photo.steps["blur"][3]
+    direction = descent_direction(made("MSELoss"), spoilt, photo.clean)
+    expected = -2 * (spoilt - photo.clean)[0] / spoilt.numel()
+    torch.testing.assert_close(direction, expected)
+
+
+def test_gradient_loss_ignores_brightness(photo) -> None:
+    entry = measure_loss(made("GradientLoss"), [photo])
+    assert entry.ranks["brightness"] == 7
+    assert entry.equal["brightness"] < 0.2 * entry.equal["noise"]
+
+
+def test_ranks_share_ties() -> None:
+    assert ranks_of({"a": 1.0, "b": 3.0, "c": 2.9, "d": -1.0}) == {"b": 1, "c": 1, "a": 3, "d": 4}
+
+
+def test_cost_of_a_loss_that_works_ten_times_as_much() -> None:
+    image = torch.rand(1, 3, 64, 64)
+    kernel = torch.nn.Conv2d(3, 64, 3)
+
+    def heavy(pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return (kernel(pred) - kernel(target)).square().mean()
+
+    cost = cost_of(heavy, kernel, image, image + 0.1)
+    assert cost.time > 3
+    # autograd keeps the image (as much as L1's one tensor) and 64 feature maps of 62×62
+    assert cost.memory == pytest.approx(1 + 64 * 62**2 / (3 * 64**2), rel=0.1)
+
+
+def test_losses_are_found_by_their_examples() -> None:
+    found = list(find_image_losses(size=32))
+    labels = [item.label for item in found if isinstance(item, ImageLoss)]
+    for name in ("L1Loss", "MSELoss", "PSNRLoss", "GradientLoss", "MaskedTVLoss"):
+        assert name in labels
+    for name in ("L1CompositionLoss", "GANLoss", "R1GradientPenalty"):
+        assert name not in labels
+
+
+def test_third_party_losses_are_found(local_losses, photo) -> None:
+    @losskit.register(summary="Judges one image.")
+    def flatness(pred: torch.Tensor) -> torch.Tensor:
+        return pred.std()
+
+    @losskit.register
+    def needs_more(pred: torch.Tensor, target: torch.Tensor, depth: torch.Tensor) -> torch.Tensor:
+        return pred.mean() * depth
+
+    @losskit.register
+    def vector(pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return pred - target
+
+    labels = {item.label for item in find_image_losses(size=32) if isinstance(item, ImageLoss)}
+    assert "flatness" in labels
+    assert "needs_more" not in labels
+    entry = measure_loss(made("flatness"), [photo])
+    # less contrast, less of this loss; noise adds to it
+    assert entry.curves["contrast"][-1] < 0 < entry.curves["noise"][-1]
+    with pytest.raises(LosskitError, match=r"gives .*, not a number"):
+        measure_loss(made("vector"), [photo])
+
+
+def test_signed_colours() -> None:
+    values = torch.stack([torch.tensor([[-1.0, 0.0, 1.0]])] * 3)
+    dark, none, bright = signed_colours(values)[:, 0].T
+    assert dark[2] > dark[0]  # blue
+    assert bright[0] > bright[2]  # orange
+    assert torch.allclose(none, torch.full((3,), 0.93))
+
+
+def test_charts_are_xml(photo) -> None:
+    entry = measure_loss(made("L1Loss"), [photo])
+    words = list(ET.fromstring(curves_of(entry, styled=True)).itertext())
+    assert [d.name for d in DISTORTIONS if d.name not in words] == []
+    assert [d.unit for d in DISTORTIONS if d.unit not in words] == []
+    assert "L1Loss" in " ".join(ET.fromstring(costs_of([entry])).itertext())
+
+
+class Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.anchors: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for key, value in attrs:
+            if value and key in ("href", "src"):
+                self.links.append(value)
+            if value and key == "id":
+                self.anchors.append(value)
+
+
+def test_command_writes_a_whole_page(tmp_path, capsys) -> None:
+    pixels = (smooth_image(40)[0].permute(1, 2, 0) * 255).byte().numpy()
+    Image.fromarray(pixels).save(tmp_path / "blobs.png")
+    out = tmp_path / "atlas"
+    argv = ["--loss", "L1Loss", "--loss", "CharbonnierLoss:eps=1e-3", "--loss", "GANLoss"]
+    argv = [
+        "atlas",
+        *argv,
+        "--image",
+        str(tmp_path / "blobs.png"),
+        "--size",
+        "32",
+        "--out",
+        str(out),
+    ]
+    assert main([*argv, "--json"]) == 0
+    captured = capsys.readouterr()
+    report = json.loads(captured.out)
+    assert [loss["loss"] for loss in report["losses"]] == ["L1Loss", "CharbonnierLoss eps=0.001"]
+    assert "GANLoss" in report["left_out"]
+    page = Links()
+    page.feed((out / "index.html").read_text())
+    for link in page.links:
+        if link.startswith("#"):
+            assert link[1:] in page.anchors
+        else:
+            assert (out / link).is_file(), link
+    rows = list(csv.DictReader((out / "ranking.csv").read_text().splitlines()))
+    assert len(rows) == 2 * len(DISTORTIONS)
+    assert {row["rank"] for row in rows} <= {str(i) for i in range(1, 8)}
+    values = list(csv.DictReader((out / "values.csv").read_text().splitlines()))
+    assert len(values) == 2 * sum(len(d.levels) for d in DISTORTIONS)
+    for path in (*out.glob("*.svg"), *(out / "curves").glob("*.svg")):
+        ET.parse(path)
+    with Image.open(out / "contact-sheet.png") as sheet:
+        assert sheet.width > 5 * 32
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--loss", "GANLoss"], "no loss could be drawn: GANLoss"),
+        (["--loss", "L1Los"], "did you mean 'L1Loss'"),
+        (["--size", "8"], "--size must be at least 16"),
+        (["--image", "none.png"], "there is no file none.png"),
+    ],
+)
+def test_command_refuses(tmp_path, capsys, argv, message) -> None:
+    assert main(["atlas", "--out", str(tmp_path / "atlas"), *argv]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_unwritable_folder_is_one_line(tmp_path, capsys) -> None:
+    (tmp_path / "file").write_text("")
+    argv = ["atlas", "--loss", "L1Loss", "--size", "16", "--out", str(tmp_path / "file")]
+    assert main(argv) == 1
+    assert "cannot write to" in capsys.readouterr().err
