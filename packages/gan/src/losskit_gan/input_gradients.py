@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, Literal, TypeAlias
@@ -51,9 +52,9 @@ def differentiable_twice(device: torch.device) -> Iterator[None]:
     penalty is computed in the network's own precision and needs no gradient scaler; whatever is
     compiled inside the network runs eagerly, for a compiled graph cannot be differentiated twice.
     """
-    eager = (
-        nullcontext() if torch.compiler.is_compiling() else torch.compiler.set_stance("force_eager")
-    )
+    # Without the compiler loaded nothing is compiled, and loading it takes seconds.
+    may_be_compiled = "torch._dynamo" in sys.modules and not torch.compiler.is_compiling()
+    eager = torch.compiler.set_stance("force_eager") if may_be_compiled else nullcontext()
     with (
         torch.inference_mode(False),
         torch.enable_grad(),

@@ -1,0 +1,146 @@
+"""What penalties cost in a training step, and what a GANObjective costs over hand-written losses.
+
+    python benchmarks/gan.py --threads 2
+
+Each is a whole discriminator or generator step (forward, backward, Adam), as a ratio to the same
+step by hand. The goal is at most 2 % over for the GANObjective; the penalties have no goal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from _timing import add_options, compare, report
+from torch import Tensor
+
+from losskit_gan import GANObjective
+from losskit_gan.networks import ResidualDiscriminator, StyleGenerator
+
+R1 = {
+    "type": "R1GradientPenalty",
+    "norm_mode": "HWC",
+    "loss_weight": 5.0,
+    "data_info": {"discriminator": "disc", "real_data": "real_imgs"},
+}
+FD_R1 = {**R1, "type": "FiniteDifferenceR1"}
+del FD_R1["norm_mode"]
+FD_R1_REUSED = {**FD_R1, "data_info": {**R1["data_info"], "logits": "disc_pred_real"}}
+PATH = {
+    "type": "GeneratorPathRegularizer",
+    "loss_weight": 2.0,
+    "pl_batch_shrink": 2,
+    "data_info": {"generator": "gen", "num_batches": "batch_size"},
+}
+
+
+class Setting:
+    """One pair of networks and a batch; every way starts from them and updates them."""
+
+    def __init__(self, batch: int, size: int, channels: int, device: str) -> None:
+        torch.manual_seed(0)
+        self.disc = ResidualDiscriminator(image_size=size, channels=channels).to(device)
+        self.gen = StyleGenerator(image_size=size, channels=channels).to(device)
+        self.real = torch.rand(batch, 3, size, size, device=device) * 2 - 1
+        self.noise = torch.randn(batch, self.gen.latent_dim, device=device)
+        self.disc_optimizer = torch.optim.Adam(self.disc.parameters(), 1e-5)
+        self.gen_optimizer = torch.optim.Adam(self.gen.parameters(), 1e-5)
+        with torch.no_grad():
+            self.fake = self.gen(self.noise)
+
+    def _step(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if loss.is_cuda:
+            torch.cuda.synchronize()
+
+    def discriminator_by_hand(self) -> None:
+        on_fake, on_real = self.disc(self.fake), self.disc(self.real)
+        self._step(F.softplus(on_fake).mean() + F.softplus(-on_real).mean(), self.disc_optimizer)
+
+    def generator_by_hand(self) -> None:
+        self.disc.requires_grad_(False)
+        loss = F.softplus(-self.disc(self.gen(self.noise))).mean()
+        self._step(loss, self.gen_optimizer)
+        self.disc.requires_grad_(True)
+
+    def discriminator(self, *penalties: dict[str, object]) -> Callable[[], None]:
+        objective = GANObjective({"type": "GANLoss", "gan_type": "wgan-logistic-ns"}, penalties)
+
+        def step() -> None:
+            outputs = {
+                "iteration": 0,
+                "batch_size": len(self.real),
+                "gen": self.gen,
+                "disc": self.disc,
+                "fake_imgs": self.fake,
+                "real_imgs": self.real,
+                "disc_pred_fake": self.disc(self.fake),
+                "disc_pred_real": self.disc(self.real),
+            }
+            self._step(objective.discriminator(outputs).total, self.disc_optimizer)
+
+        return step
+
+    def generator(self, *penalties: dict[str, object]) -> Callable[[], None]:
+        gan_loss = {"type": "GANLoss", "gan_type": "wgan-logistic-ns"}
+        objective = GANObjective(gan_loss, None, penalties)
+
+        def step() -> None:
+            self.disc.requires_grad_(False)
+            fake = self.gen(self.noise)
+            outputs = {
+                "iteration": 0,
+                "batch_size": len(self.real),
+                "gen": self.gen,
+                "disc": self.disc,
+                "fake_imgs": fake,
+                "disc_pred_fake": self.disc(fake),
+            }
+            self._step(objective.generator(outputs).total, self.gen_optimizer)
+            self.disc.requires_grad_(True)
+
+        return step
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_options(parser, rounds=25)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--channels", type=int, default=16)
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    setting = Setting(options.batch, options.size, options.channels, options.device)
+    shape = f"{options.batch}×3×{options.size}×{options.size}"
+    rows = compare(
+        {
+            "plain step by hand": setting.discriminator_by_hand,
+            "GANObjective": setting.discriminator(),
+            "with R1": setting.discriminator(R1),
+            "with finite-difference R1": setting.discriminator(FD_R1),
+            "with finite-difference R1, logits reused": setting.discriminator(FD_R1_REUSED),
+        },
+        rounds=options.rounds,
+    )
+    met = report(f"Discriminator step, {shape}", rows, {"GANObjective": 1.02}, options.json)
+    rows = compare(
+        {
+            "plain step by hand": setting.generator_by_hand,
+            "GANObjective": setting.generator(),
+            "with path length, half the batch": setting.generator(PATH),
+        },
+        rounds=options.rounds,
+    )
+    met &= report(f"Generator step, {shape}", rows, {"GANObjective": 1.02}, options.json)
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
