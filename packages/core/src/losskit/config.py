@@ -94,11 +94,14 @@ def _yaml_loader() -> type[yaml.SafeLoader]:
     return Loader
 
 
-def load_objective(source: str | Path | Mapping[str, Any]) -> Objective:
+def load_objective(
+    source: str | Path | Mapping[str, Any], *, allow_import: bool = False
+) -> Objective:
     """Make an objective from a file or mapping with the key ``terms``.
 
     Args:
         source: a path, or ``{"terms": [{"type": "L1Loss"}, ...], "on_nonfinite": "raise"}``.
+        allow_import: let losses import code that the config names; see ``losskit.build``.
 
     Raises:
         ConfigError: anything is wrong with it; the message says where (``terms[2]``).
@@ -124,7 +127,7 @@ def load_objective(source: str | Path | Mapping[str, Any]) -> Objective:
     built = []
     for index, term in enumerate(terms):
         try:
-            built.append(build(term))
+            built.append(build(term, allow_import=allow_import))
         except (ConfigError, KeyError) as error:
             raise ConfigError(f"{where}terms[{index}]: {one_line(error)}") from error
     try:

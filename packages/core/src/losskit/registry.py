@@ -313,13 +313,15 @@ def create(name: str, /, **arguments: Any) -> nn.Module:
     return _make(spec, target, arguments)
 
 
-def build(config: Mapping[str, Any] | Term, /) -> Term:
+def build(config: Mapping[str, Any] | Term, /, *, allow_import: bool = False) -> Term:
     """Make a term from its config.
 
     Args:
         config: ``type`` (a loss's name), the term's keys (``loss_weight``, ``data_info``,
             ``loss_name``, ``interval``, ``scale_by_interval``, ``start``, ``stop``, ``ramp``,
             ``monitor``), and the loss's own arguments.
+        allow_import: let losses import code that the config names (a network as
+            ``"module:factory"``). Only the caller can say so: a config may come from anywhere.
 
     Raises:
         ConfigError: the config is not a mapping, lacks ``type``, or has an unknown key or a bad
@@ -343,6 +345,13 @@ def build(config: Mapping[str, Any] | Term, /) -> Term:
     target = _target(spec)
     accepted = _constructor(target)
     own = {key: value for key, value in config.items() if key != "type"}
+    if "allow_import" in own:
+        raise ConfigError(
+            f"the config of {spec.name} cannot give itself leave to import code: take allow_import "
+            "out of it and pass allow_import=True to losskit.build or load_objective"
+        )
+    if allow_import and "allow_import" in accepted:
+        own["allow_import"] = True
     routing = {k: own.pop(k) for k in ROUTING_KEYS if k in own and k not in accepted}
     given = [key for key in ("loss_weight", "data_info") if key in own]
     loss = _make(spec, target, own)
