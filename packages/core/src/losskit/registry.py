@@ -364,6 +364,8 @@ def build(config: Mapping[str, Any] | Term, /, *, allow_import: bool = False) ->
         weight = AdaptiveWeight.from_config(weight["adaptive"])
     elif isinstance(weight, bool) or not isinstance(weight, (int, float, AdaptiveWeight)):
         raise ConfigError(f"loss_weight of {spec.name} must be a number, not {weight!r}")
+    elif isinstance(weight, int):
+        weight = float(weight)
     name = routing.pop("loss_name", None)
     if name is not None and not isinstance(name, str):
         raise ConfigError(f"loss_name of {spec.name} must be a name, not {name!r}")
@@ -443,7 +445,7 @@ def _make(spec: LossSpec, target: Any, arguments: Mapping[str, Any]) -> nn.Modul
 
 
 def register(
-    name: str | None = None,
+    name: str | Callable[..., Any] | None = None,
     *,
     summary: str = "",
     tags: tuple[str, ...] = (),
@@ -469,12 +471,11 @@ def register(
     """
 
     def decorate(target: _T) -> _T:
-        own = name or target.__name__
+        own = name if isinstance(name, str) and name else target.__name__
         spec = LossSpec(own, "__main__:local", summary, tags, aliases, None, paper)
         _LOCAL[own] = (replace(spec, namespace="local"), target)
         return target
 
     if callable(name):  # used without parentheses
-        target, name = name, None
-        return decorate(target)
+        return decorate(name)
     return decorate
