@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from losskit.errors import ConfigError, LosskitError, nearest
 
+#: What ``data.images: builtin:NAME`` may name.
+__all__ = ["faces", "photos"]
+
 #: Photographs of things that a camera saw in colour; the wheel's other pictures are drawings, scans,
 #: grey, or were taken through a telescope.
 PHOTOS = (
@@ -44,8 +47,8 @@ def photo(name: str) -> NDArray[np.uint8]:
         raise LosskitError(f"this version of scikit-image has no {name}: {error}") from error
 
 
-def training_photos(held_out: str = "astronaut.png") -> list[NDArray[np.uint8]]:
-    """All photographs but one, for ``data.images: losskit_gan.demo.photos:training_photos``.
+def photos(held_out: str = "astronaut.png") -> list[NDArray[np.uint8]]:
+    """All photographs but one, for ``data.images: builtin:photos``.
 
     Args:
         held_out: the one left out.

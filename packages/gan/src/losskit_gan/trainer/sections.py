@@ -46,8 +46,9 @@ class DataConfig:
     """``data``: the images.
 
     Args:
-        images: a folder, a ``.npy`` file of images (``n h w`` or ``n h w c``), or a provider,
-            ``"module:function"``, that returns such an array or a list of images.
+        images: a folder; a ``.npy`` file of images (``n h w`` or ``n h w c``); ``builtin:faces`` or
+            ``builtin:photos``, which scikit-image's wheel holds; or ``"module:function"`` of
+            yours that returns such an array or a list of images, and needs ``allow_import``.
         inputs: for ``task: paired``, the folder of the generator's inputs, matched by name.
         options: keyword arguments of a provider.
         task: ``generation``; ``super-resolution`` (``lq`` is the image made smaller, bicubic);

@@ -18,6 +18,9 @@ from losskit_gan.trainer.imports import import_named
 from losskit_gan.trainer.sections import DataConfig
 
 
+_BUILTIN = "builtin:"
+
+
 class DataError(LosskitError, RuntimeError):
     """An image cannot be read, or is not as the config needs it; the message names it."""
 
@@ -178,7 +181,10 @@ def _array_file(config: DataConfig) -> Source:
 
 def _provided(config: DataConfig, allow_import: bool) -> Source:
     function = import_named(
-        config.images, default_module="", allow_import=allow_import, where="data.images"
+        config.images.removeprefix(_BUILTIN),
+        default_module="losskit_gan.demo.photos",
+        allow_import=allow_import,
+        where="data.images",
     )
     try:
         images = function(**config.options)
