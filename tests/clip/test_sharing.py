@@ -5,7 +5,10 @@ from __future__ import annotations
 import copy
 import subprocess
 import sys
+from typing import Any
 
+import open_clip
+import pytest
 import torch
 
 from losskit import shared_features
@@ -28,6 +31,24 @@ def test_three_losses_encode_each_image_once() -> None:
         total.backward()
         assert losses[0].backbone.passes == step + 1  # each pred once, the target once in all
     assert pred.grad is not None
+
+
+def test_a_model_is_read_once_for_both_towers_and_all_losses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    def create_model(name: str, **_: object) -> object:
+        asked.append(name)
+        return copy.deepcopy(tiny_clip())
+
+    monkeypatch.setattr(open_clip, "create_model", create_model)
+    options = {"model": "RN101", "weights": "random"}
+    losses: list[Any] = [CLIPLoss("a cat", **options), CLIPLoss("a dog", **options)]  # type: ignore[arg-type]
+    losses.append(CLIPDirectionalLoss("sketch", templates=None, **options))  # type: ignore[arg-type]
+    losses.append(CLIPImageLoss(**options))  # type: ignore[arg-type]
+    assert asked == ["RN101"]
+    assert len({id(loss.backbone.network) for loss in losses}) == 1
 
 
 def test_the_plugin_module_imports_neither_torch_nor_open_clip() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import socket
 import urllib.request
 from collections.abc import Callable
@@ -79,7 +80,7 @@ def load_model(model: str | nn.Module, weights: str | None) -> nn.Module:
     seed = random_seed(weights)
     if seed is not None:
         torch.manual_seed(seed)
-        return open_clip.create_model(model, pretrained=None, pretrained_text=False)  # type: ignore[no-any-return]
+        return _create_random(model)
     options: dict[str, Any] = {}
     if weights is not None and not _is_file(weights):
         config = get_pretrained_cfg(model, weights)
@@ -97,6 +98,16 @@ def load_model(model: str | nn.Module, weights: str | None) -> nn.Module:
                 f"{one_line(error)[:200]})"
             ) from error
         raise _cannot_fetch(model, weights, one_line(error)[:200]) from error
+
+
+def _create_random(model: str) -> nn.Module:
+    # open_clip warns that the weights are random, which is what was asked for.
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.WARNING))
+    try:
+        return open_clip.create_model(model, pretrained=None, pretrained_text=False)  # type: ignore[no-any-return]
+    finally:
+        logging.disable(before)
 
 
 def _check_reachable(model: str, tag: str, config: dict[str, Any]) -> None:

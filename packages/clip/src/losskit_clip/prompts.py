@@ -110,7 +110,8 @@ class TextEncoder:
         self.model, self.weights = model, weights
         self.tower = tower
         fill_templates("", templates)
-        self.templates = templates if isinstance(templates, (str, None)) else tuple(templates)
+        fixed = templates is None or isinstance(templates, str)
+        self.templates: Templates = templates if fixed else tuple(templates or ())
         self.tokenizer = tokenizer
         self._texts: dict[str, Tensor] = {}
         self._tokens = FeatureCache()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
@@ -118,8 +119,20 @@ def build_whole(model: str | nn.Module, weights: str | None) -> _Whole:
     return _Whole(load_model(model, weights))
 
 
+class _Held(threading.local):
+    """Handles that keep a whole model alive until both its towers are taken."""
+
+    handles: list[Backbone] | None = None
+
+
+_HELD = _Held()
+
+
 def _whole(model: str | nn.Module, weights: str | None) -> Backbone:
-    return shared_backbone(build_whole, model, weights, layers="embedding")
+    handle = shared_backbone(build_whole, model, weights, layers="embedding")
+    if _HELD.handles is not None:
+        _HELD.handles.append(handle)
+    return handle
 
 
 def build_image_tower(model: str | nn.Module, weights: str | None) -> ImageTower:
@@ -162,8 +175,12 @@ def load_towers(
     """
     low, high = parse_data_range(data_range)
     model, weights = check_model(model, weights)
-    whole = _whole(model, weights) if text else None
-    plain = shared_backbone(build_image_tower, model, weights, layers="embedding")
+    _HELD.handles = []
+    try:
+        plain = shared_backbone(build_image_tower, model, weights, layers="embedding")
+        handle = text_tower(model, weights) if text else None
+    finally:
+        _HELD.handles = None
     tower: Any = plain.network
     if callable(preprocess):
         transform: Callable[[Tensor], Tensor] = preprocess
@@ -186,8 +203,6 @@ def load_towers(
         channels_last=channels_last,
         compile=compile,
     )
-    handle = text_tower(model, weights) if text else None
-    del whole  # with both towers taken, nothing holds the rest
     return image, handle
 
 
