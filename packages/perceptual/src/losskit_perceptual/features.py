@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,40 @@ from losskit.reduction import check_same_shape
 
 Criterion: TypeAlias = Literal["l1", "mse"]
 CRITERIA = ("l1", "mse")
+
+
+class _MeanAbsolute(torch.autograd.Function):
+    """L1 that keeps a byte per element for the backward pass, where autograd's keeps four.
+
+    A layer's features are then freed once they are compared; in large images that is a third of
+    what a perceptual loss holds.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        difference = pred - target
+        value = difference.abs().mean()
+        return value, difference.sign_().to(torch.int8)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:  # noqa: ARG004
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None]:
+        (sign,) = ctx.saved_tensors
+        return sign.to(grad.dtype).mul_(grad / sign.numel()), None
+
+
+def _mean_absolute(pred: Tensor, target: Tensor) -> Tensor:
+    # The compiler fuses the plain one better; the target's gradient is autograd's business.
+    if torch.compiler.is_compiling() or target.requires_grad or not pred.requires_grad:
+        return F.l1_loss(pred, target)
+    value: Tensor = _MeanAbsolute.apply(pred, target)[0]
+    return value
 
 
 def per_sample(
@@ -42,7 +76,7 @@ def per_sample(
     distance = F.l1_loss if criterion == "l1" else F.mse_loss
     if mask is None:
         if whole:
-            return distance(pred, target)
+            return _mean_absolute(pred, target) if criterion == "l1" else distance(pred, target)
         return distance(pred, target, reduction="none").flatten(1).mean(1)
     error = distance(pred, target, reduction="none") * mask
     count = mask.expand_as(error).flatten(1).sum(1)

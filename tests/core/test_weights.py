@@ -1,0 +1,222 @@
+"""The weights cache: finding, fetching, verifying, loading, and what the command line shows."""
+
+import hashlib
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from losskit import WeightsSpec
+from losskit import weights as facility
+from losskit.cli.main import main
+from losskit.errors import WeightsError
+from losskit.weights import (
+    cache_dir,
+    find_file,
+    load_weights,
+    pull_weights,
+    random_seed,
+    verify_weights,
+    weights_path,
+)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("LOSSKIT_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    file = tmp_path / "remote" / "net-v1.pth"
+    file.parent.mkdir()
+    torch.save({"layer.weight": torch.arange(4.0)}, file)
+    return file
+
+
+@pytest.fixture
+def spec(published: Path, monkeypatch: pytest.MonkeyPatch) -> WeightsSpec:
+    made = WeightsSpec(
+        "net",
+        published.as_uri(),
+        hashlib.sha256(published.read_bytes()).hexdigest(),
+        "MIT",
+        published.stat().st_size,
+        "four numbers",
+        "demo",
+    )
+    monkeypatch.setattr(facility, "known_weights", lambda: [made])
+    monkeypatch.setattr("losskit.cli.weights.known_weights", lambda: [made])
+    return made
+
+
+def test_the_folder_is_ours_or_torchs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LOSSKIT_CACHE", str(tmp_path))
+    assert cache_dir() == tmp_path
+    monkeypatch.delenv("LOSSKIT_CACHE")
+    for name in ("TORCH_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+        assert cache_dir() == Path(torch.hub.get_dir()) / "checkpoints"
+        monkeypatch.delenv(name)
+    assert cache_dir() == Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def test_a_file_is_fetched_verified_and_loaded(spec: WeightsSpec, cache: Path) -> None:
+    assert verify_weights(spec) == "missing"
+    seen: list[tuple[int, int]] = []
+    assert pull_weights(spec, lambda done, size: seen.append((done, size))) == cache / "net-v1.pth"
+    assert seen[-1] == (spec.size, spec.size)
+    assert [path.name for path in cache.iterdir()] == ["net-v1.pth"]
+    assert verify_weights(spec) == "ok"
+    assert torch.equal(load_weights("net")["layer.weight"], torch.arange(4.0))
+
+
+def test_a_right_file_is_not_fetched_again(spec: WeightsSpec, cache: Path, published: Path) -> None:
+    pull_weights(spec)
+    published.unlink()
+    assert pull_weights(spec) == weights_path(spec)
+
+
+def test_a_wrong_download_is_refused_and_leaves_nothing(
+    spec: WeightsSpec, cache: Path, published: Path
+) -> None:
+    published.write_bytes(b"something else")
+    with pytest.raises(WeightsError, match="is not the published 'net': its sha256 is"):
+        pull_weights(spec)
+    assert list(cache.iterdir()) == []
+
+
+def test_a_wrong_file_in_the_cache_is_never_loaded(spec: WeightsSpec, cache: Path) -> None:
+    pull_weights(spec)
+    torch.save({"layer.weight": torch.zeros(4)}, weights_path(spec))
+    assert verify_weights(spec) == "wrong"
+    with pytest.raises(
+        WeightsError, match=r"not loaded. Delete it and run `losskit weights pull net`"
+    ):
+        load_weights("net")
+    pull_weights(spec)  # fetches the right one over it
+    assert verify_weights(spec) == "ok"
+
+
+def test_a_missing_file_says_which_where_and_how(spec: WeightsSpec, cache: Path) -> None:
+    with pytest.raises(WeightsError) as caught:
+        load_weights("net")
+    for part in ("net-v1.pth", str(cache), "`losskit weights pull net`", spec.url):
+        assert part in str(caught.value)
+
+
+def test_offline_says_where_to_put_the_file(
+    spec: WeightsSpec, cache: Path, published: Path
+) -> None:
+    published.unlink()
+    with pytest.raises(WeightsError, match=r"cannot fetch 'net' from .*put it at .*net-v1\.pth"):
+        pull_weights(spec)
+
+
+def test_an_unknown_name_is_told_the_nearest(spec: WeightsSpec, cache: Path) -> None:
+    with pytest.raises(WeightsError, match="no weights 'nett'; did you mean 'net'"):
+        load_weights("nett")
+    with pytest.raises(WeightsError, match="known are none"):
+        find_file("nett", specs=[])
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_path_is_read(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"own{suffix}"
+    state = {"w": torch.ones(2)}
+    if suffix == ".pth":
+        torch.save({"state_dict": state, "epoch": 3}, file)
+    else:
+        save_file = pytest.importorskip("safetensors.torch").save_file
+        save_file(state, file)
+    for given in (file, str(file)):
+        assert torch.equal(load_weights(given)["w"], torch.ones(2))
+
+
+class _Harmful:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return print, ("code ran",)
+
+
+def test_code_in_a_file_does_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number, save in enumerate((torch.save, lambda o, p: p.write_bytes(pickle.dumps(o)))):
+        file = tmp_path / f"harmful{number}.pth"
+        save({"w": _Harmful()}, file)
+        with pytest.raises(WeightsError, match="cannot be read as plain tensors"):
+            load_weights(file)
+    assert capsys.readouterr().out == ""
+
+
+def test_files_that_hold_something_else(tmp_path: Path) -> None:
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(WeightsError, match="holds list, not a state dict"):
+        load_weights(tmp_path / "list.pth")
+    with pytest.raises(WeightsError, match=r"there is no weights file '.*gone\.pth'"):
+        load_weights(tmp_path / "gone.pth")
+
+
+def test_random_is_asked_for_by_name() -> None:
+    assert [
+        random_seed(w) for w in ("random", "random:7", "default", "randomly", Path("random"))
+    ] == [
+        0,
+        7,
+        None,
+        None,
+        None,
+    ]
+
+
+def _json(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, object]]:
+    code = main(["weights", *arguments, "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_the_command_line_from_nothing_to_a_verified_file(
+    spec: WeightsSpec, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, shown = _json(capsys, "list")
+    assert (code, shown["schema"]) == (0, 1)
+    assert shown["weights"][0]["status"] == "missing"
+    assert main(["weights", "list"]) == 0
+    assert "four numbers" in capsys.readouterr().out
+    assert main(["weights", "verify", "net"]) == 1
+    assert capsys.readouterr().out.startswith("missing")
+    assert main(["weights", "pull", "net"]) == 0
+    assert capsys.readouterr().out.strip() == str(cache / "net-v1.pth")
+    code, shown = _json(capsys, "verify")
+    assert (code, shown["weights"][0]["status"]) == (0, "ok")
+    (cache / "net-v1.pth").write_bytes(b"x")
+    code, shown = _json(capsys, "verify")
+    assert (code, shown["weights"][0]["status"]) == (1, "wrong")
+    assert _json(capsys, "pull", "--all")[1]["weights"][0]["status"] == "ok"
+    assert _json(capsys, "path", "net")[1] == {
+        "schema": 1,
+        "path": str(cache / "net-v1.pth"),
+        "exists": True,
+    }
+    assert main(["weights", "path"]) == 0
+    assert capsys.readouterr().out.strip() == str(cache)
+
+
+def test_wrong_usage_is_2_and_an_unknown_name_1(
+    spec: WeightsSpec, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["weights", "pull"]) == 2
+    assert main(["weights", "pull", "net", "--all"]) == 2
+    assert main(["weights", "pull", "other"]) == 1
+    assert "there are no weights 'other'" in capsys.readouterr().err
+    assert main(["weights"]) == 2
+
+
+def test_nothing_known_and_nothing_here(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("losskit.cli.weights.known_weights", list)
+    assert main(["weights", "list"]) == 0
+    assert main(["weights", "verify"]) == 0
+    assert "no installed plugin names weights files" in capsys.readouterr().out
