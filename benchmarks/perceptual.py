@@ -35,6 +35,8 @@ STYLE = {"8": 1.0, "17": 1.0, "26": 1.0, "31": 1.0}
 PERCEPTUAL_16 = {"2": 0.1, "7": 0.1, "14": 1.0, "21": 1.0, "28": 1.0}
 STYLE_16 = {"3": 1.0, "8": 1.0, "15": 1.0, "22": 1.0}
 Step = Callable[[Tensor, Tensor], Tensor]
+THREE = "three one by one (mmagic x2 + lpips)"
+BASES = ("mmagic", THREE)
 
 
 class TwoTrunks(nn.Module):
@@ -129,14 +131,14 @@ def steps(device: torch.device, quick: bool) -> dict[str, tuple[str, bool, Step]
         "piq": ("mmagic", False, piq_losses(device)),
         "losskit": ("mmagic", False, plain),
         "losskit, fixed target": ("mmagic", True, plain),
-        "three one by one (mmagic x2 + lpips)": (
-            "three one by one (mmagic x2 + lpips)",
+        THREE: (
+            THREE,
             False,
             lambda pred, target: (
                 two_16(pred, target) + reference(pred, target, normalize=True).mean()
             ),
         ),
-        "losskit, three on one VGG16": ("three one by one (mmagic x2 + lpips)", False, together),
+        "losskit, three on one VGG16": (THREE, False, together),
     }
     if not quick:
         compiled = PerceptualLoss(PERCEPTUAL, STYLE, compile=True, **ours)
@@ -155,15 +157,33 @@ def steps(device: torch.device, quick: bool) -> dict[str, tuple[str, bool, Step]
     return table
 
 
-def run_once(step: Step, pred: Tensor, target: Tensor) -> float:
+def run_once(step: Step, pred: Tensor, target: Tensor) -> tuple[float, float]:
+    """Seconds on the clock, and of the processor: the second hardly minds what else is running."""
     pred.grad = None
     if pred.is_cuda:
         torch.cuda.synchronize()
-    start = time.perf_counter()
+    start, busy = time.perf_counter(), time.process_time()
     step(pred, target).backward()
     if pred.is_cuda:
         torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - busy
+
+
+def kept_bytes(step: Step, pred: Tensor, target: Tensor) -> int:
+    """Activations kept for the backward pass, each storage once, without the frozen weights."""
+    clear_features()
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        if tensor.ndim == 0 or tensor.shape[0] == pred.shape[0]:  # weights have no batch
+            storage = tensor.untyped_storage()
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        value = step(pred, target)
+    del value
+    return sum(kept.values())
 
 
 def peak_bytes(step: Step, pred: Tensor, target: Tensor) -> int:
@@ -206,36 +226,35 @@ def main() -> None:
     table = steps(device, arguments.quick)
     pred = torch.rand(shape, device=device, requires_grad=True)
     fixed = torch.rand(shape, device=device)
-    times: dict[str, list[float]] = {name: [] for name in table}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in table}
     for round_ in range(arguments.repeats + 2):
         for name, (_, stays, step) in table.items():
             target = fixed if stays else torch.rand(shape, device=device)
             seconds = run_once(step, pred, target)
             if round_ >= 2:
                 times[name].append(seconds)
-    medians = {name: statistics.median(values) for name, values in times.items()}
+    medians = {name: statistics.median(v for v, _ in values) for name, values in times.items()}
+    busy = {name: statistics.median(v for _, v in values) for name, values in times.items()}
     rows = [
         {
             "way": name,
             "seconds": round(medians[name], 4),
             "against": base,
             "ratio": round(medians[name] / medians[base], 3),
+            "cpu_ratio": round(busy[name] / busy[base], 3),
         }
         for name, (base, _, _) in table.items()
     ]
-    memory = {
-        name: peak_bytes(table[name][2], pred, torch.rand(shape, device=device))
-        for name in (
-            "mmagic",
-            "losskit",
-            "three one by one (mmagic x2 + lpips)",
-            "losskit, three on one VGG16",
-        )
-    }
-    for row in rows:
-        if row["way"] in memory:
-            row["peak_mb"] = round(memory[row["way"]] / 1e6)
-            row["peak_ratio"] = round(memory[row["way"]] / memory[row["against"]], 3)
+    compared = [n for n in table if n in BASES or n in ("losskit", "losskit, three on one VGG16")]
+    for kind, measure in (("peak", peak_bytes), ("kept", kept_bytes)):
+        memory = {
+            name: measure(table[name][2], pred, torch.rand(shape, device=device))
+            for name in compared
+        }
+        for row in rows:
+            if row["way"] in memory:
+                row[f"{kind}_mb"] = round(memory[row["way"]] / 1e6)
+                row[f"{kind}_ratio"] = round(memory[row["way"]] / memory[row["against"]], 3)
     setting = {
         "device": torch.cuda.get_device_name() if device.type == "cuda" else platform.processor(),
         "threads": arguments.threads,
@@ -248,8 +267,15 @@ def main() -> None:
         return
     print(setting)
     for row in rows:
-        peak = f"   peak {row['peak_mb']} MB ({row['peak_ratio']})" if "peak_mb" in row else ""
-        print(f"{row['way']:<52} {row['seconds']:8.3f} s   {row['ratio']:.3f}{peak}")
+        memory = "".join(
+            f"   {kind} {row[f'{kind}_mb']} MB ({row[f'{kind}_ratio']})"
+            for kind in ("peak", "kept")
+            if f"{kind}_mb" in row
+        )
+        print(
+            f"{row['way']:<56} {row['seconds']:8.3f} s   {row['ratio']:.3f} "
+            f"(cpu {row['cpu_ratio']:.3f}){memory}"
+        )
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def test_each_argument_is_told_of_once_and_a_good_image_first_hides_nothing() ->
     check(pred=good, target=good)
     with pytest.warns(RangeWarning) as told:
         check(pred=bad, target=bad)
-        check(pred=bad, target=bad)
+    check(pred=bad, target=bad)  # warnings are errors here
     assert [str(w.message).split()[1] for w in told] == ["pred", "target"]
 
 
