@@ -19,7 +19,7 @@ _EXPORTS = {
     "face_id_loss": "losskit_identity.face_id",
     "face_landmarks": "losskit_identity.landmarks",
     "light_cnn_feature_loss": "losskit_identity.light_cnn",
-    "similarity": "losskit_identity.face_id",
+    "similarity": "losskit_identity.face_similarity",
     "similarity_transform": "losskit_identity.alignment",
 }
 __all__ = sorted(_EXPORTS)  # noqa: PLE0605
@@ -27,7 +27,8 @@ __all__ = sorted(_EXPORTS)  # noqa: PLE0605
 if TYPE_CHECKING:
     from losskit_identity.alignment import align_faces, crop_faces, similarity_transform
     from losskit_identity.arcface import ArcFaceIRSE50
-    from losskit_identity.face_id import FaceIdLoss, face_id_loss, similarity
+    from losskit_identity.face_id import FaceIdLoss, face_id_loss
+    from losskit_identity.face_similarity import similarity
     from losskit_identity.landmarks import face_landmarks
     from losskit_identity.light_cnn import LightCNN, LightCNNFeatureLoss, light_cnn_feature_loss
 
