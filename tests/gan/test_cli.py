@@ -1,0 +1,105 @@
+"""``losskit gan`` on the command line: order of arguments, exit codes, one-line errors."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from losskit.cli import main
+
+CONFIG = {
+    "out": "run",
+    "steps": 2,
+    "model": {
+        "generator": {"type": "DCGANGenerator", "image_size": 8, "latent_dim": 4, "channels": 4},
+        "discriminator": {"type": "ResidualDiscriminator", "image_size": 8, "channels": 4},
+    },
+    "gan_loss": {"type": "GANLoss", "gan_type": "hinge"},
+    "data": {"images": "images", "size": 8, "batch_size": 2},
+    "logging": {"tensorboard": False, "every": 1, "checkpoint_every": 0, "samples_every": 0},
+    "fabric": {"accelerator": "cpu"},
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("c.yaml").write_text(yaml.safe_dump(CONFIG))
+    Path("images").mkdir()
+    for index in range(3):
+        pixels = np.random.default_rng(index).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(f"images/{index}.png")
+    return tmp_path
+
+
+def test_flags_and_overrides_in_any_order(folder, capsys):
+    command = ["gan", "train", "--quiet", "c.yaml", "steps=1", "--seed", "7", "optimizer.lr=1e-3"]
+    assert main([*command, "--out", "other"]) == 0
+    written = yaml.safe_load(Path("other/config.yaml").read_text())
+    assert (written["steps"], written["seed"], written["optimizer"]["lr"]) == (1, 7, 1e-3)
+    assert "1 steps done: other/checkpoints/step-00000001.pt" in capsys.readouterr().out
+
+
+def test_train_then_sample_then_resume(folder, capsys):
+    assert main(["gan", "train", "c.yaml", "--quiet"]) == 0
+    assert main(["gan", "sample", "run", "--count", "3", "--out", "one"]) == 0
+    assert main(["gan", "sample", "run", "--count", "3", "--out", "two"]) == 0
+    assert len(list(Path("one").glob("*.png"))) == 3
+    for path in Path("one").iterdir():
+        assert path.read_bytes() == (Path("two") / path.name).read_bytes()
+    assert main(["gan", "sample", "run", "--interpolate", "4", "--count", "2"]) == 0
+    with Image.open("samples/interpolation.png") as image:
+        assert image.size == (4 * 8 + 3 * 2, 2 * 8 + 2)
+    capsys.readouterr()
+    assert main(["gan", "train", "c.yaml", "--quiet"]) == 1
+    assert "already holds a run" in capsys.readouterr().err
+    assert main(["gan", "train", "c.yaml", "--quiet", "--resume", "steps=3"]) == 0
+    assert Path("run/checkpoints/step-00000003.pt").exists()
+
+
+def test_check_runs_nothing(folder, capsys):
+    assert main(["gan", "train", "c.yaml", "--check"]) == 0
+    assert "c.yaml is fine: 3 images, 2 steps" in capsys.readouterr().out
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "c.yaml", "optimizer.lrr=1"], "did you mean 'optimizer.lr'?"),
+        (["train", "none.yaml"], "cannot read none.yaml"),
+        (["train", "c.yaml", "data.images=none"], "there is no folder 'none'"),
+        (["train", "c.yaml", "--precision", "8bit"], "fabric.precision must be one of"),
+        (["train", "c.yaml", "model.generator.type=my:Net"], "is code that the config names"),
+        (["sample", "nowhere"], "there is no whole checkpoint in nowhere"),
+        (["sample", "nowhere", "--count", "0"], "--count must be positive"),
+    ],
+)
+def test_an_error_is_one_line_and_exit_code_1(folder, capsys, arguments, message):
+    assert main(["gan", *arguments]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_wrong_usage_is_exit_code_2(folder, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["gan", "train"])
+    assert stop.value.code == 2
+    assert main(["gan"]) == 2
+
+
+def test_building_the_parser_imports_no_torch():
+    code = (
+        "import argparse, sys\n"
+        "from losskit_gan.cli import configure, configure_demo\n"
+        "configure(argparse.ArgumentParser()); configure_demo(argparse.ArgumentParser())\n"
+        "sys.exit('torch' in sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
