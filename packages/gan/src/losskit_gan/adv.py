@@ -111,6 +111,9 @@ class AdvLoss(Loss):
             real: real images.
             model: whose loss it is.
 
+        Returns:
+            A scalar, unbounded for ``wgan-gp``, else ≥ 0.
+
         Raises:
             TypeError: images are not floating-point tensors.
             ValueError: ``model`` is unknown, or the discriminator has several scales.

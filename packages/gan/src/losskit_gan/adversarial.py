@@ -188,7 +188,7 @@ class GANLoss(Loss):
             reduction=self.reduction,
         )
 
-    def weigh(self, value: Tensor, weight: float | Tensor, **inputs: Any) -> Tensor:
+    def weigh(self, value: Tensor, weight: float | Tensor, /, **inputs: Any) -> Tensor:
         """Leave the weight out for the discriminator: it balances the generator's terms."""
         return value if inputs.get("is_disc") else value * weight
 

@@ -118,7 +118,14 @@ class ConsistencyLoss(Loss):
         real_data: Float[Tensor, "b c h w"],
         real_logits: Prediction | None = None,
     ) -> Float[Tensor, ""]:
-        """The loss; arguments as of [`consistency_loss`][]."""
+        """The loss at real images.
+
+        Args:
+            discriminator: a network or function of images.
+            real_data: real images.
+            real_logits: the discriminator's of ``real_data``, if they are known already.
+        """
+        check_images(real_data, "real_data")
         return consistency_loss(discriminator, real_data, augment=self._augment, logits=real_logits)
 
     def extra_repr(self) -> str:
@@ -161,7 +168,23 @@ class BalancedConsistencyLoss(ConsistencyLoss):
         real_logits: Prediction | None = None,
         fake_logits: Prediction | None = None,
     ) -> dict[str, Tensor]:
-        """The parts at real and at generated images, weighted."""
+        """The parts at real and at generated images, weighted.
+
+        Args:
+            discriminator: a network or function of images.
+            real_data: real images.
+            fake_data: generated images; no gradient reaches the generator.
+            real_logits: the discriminator's of ``real_data``, if they are known already.
+            fake_logits: of ``fake_data``.
+
+        Returns:
+            ``real`` and ``fake``, each ≥ 0.
+
+        Raises:
+            TypeError: images are not floating-point tensors.
+        """
+        check_images(real_data, "real_data")
+        check_images(fake_data, "fake_data")
         real = consistency_loss(discriminator, real_data, augment=self._augment, logits=real_logits)
         fake = consistency_loss(discriminator, fake_data, augment=self._augment, logits=fake_logits)
         return {"real": self.real_weight * real, "fake": self.fake_weight * fake}

@@ -118,18 +118,21 @@ def relativistic(batch: int = 2, height: int = 16, width: int = 16) -> Example:
 def lecam(batch: int = 2, height: int = 16, width: int = 16) -> Example:
     """Logits of real and of generated images, against their moving averages."""
     inputs = _both_logits(batch, height, width)
-    return Example({}, inputs, grad=("real_logits", "fake_logits"))
+    # Averages that stand still, so that the gradient is the slope from call to call.
+    return Example(
+        {"decay": 1 - 1e-12, "anchors": (0.5, -0.5)}, inputs, grad=("real_logits", "fake_logits")
+    )
 
 
 def adv(batch: int = 2, height: int = 16, width: int = 16) -> Example:
-    """DeblurGAN-v2's relativistic loss, for the generator."""
+    """DeblurGAN-v2's plain loss, for the generator: its gradient is its slope."""
     inputs = {
         "net": _discriminator(),
         "fake": _images(batch, height, width),
         "real": _images(batch, height, width),
         "model": "generator",
     }
-    return Example({"loss_type": "ragan-ls"}, inputs, grad=("fake", "net"), frozen=())
+    return Example({"loss_type": "gan"}, inputs, grad=("fake", "net"), frozen=())
 
 
 def feature_matching(batch: int = 2, height: int = 16, width: int = 16) -> Example:

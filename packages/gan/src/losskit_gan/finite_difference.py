@@ -127,7 +127,14 @@ class FiniteDifferenceR1(Loss):
         real_data: Float[Tensor, "b c *size"],
         logits: Prediction | None = None,
     ) -> Float[Tensor, "..."]:
-        """The penalty; arguments as of [`finite_difference_penalty`][]."""
+        """The penalty at real images.
+
+        Args:
+            discriminator: a network or function of images.
+            real_data: real images, as the discriminator expects them.
+            logits: those at ``real_data``, if they are known already in full precision.
+        """
+        check_images(real_data, "real_data")
         return finite_difference_penalty(
             discriminator, real_data, sigma=self.sigma, logits=logits, reduction=self.reduction
         )
@@ -153,5 +160,12 @@ class FiniteDifferenceR2(FiniteDifferenceR1):
         fake_data: Float[Tensor, "b c *size"],
         logits: Prediction | None = None,
     ) -> Float[Tensor, "..."]:
-        """The penalty; arguments as of [`finite_difference_penalty`][]."""
+        """The penalty at generated images.
+
+        Args:
+            discriminator: a network or function of images.
+            fake_data: generated images; no gradient reaches the generator.
+            logits: those at ``fake_data``, if they are known already in full precision.
+        """
+        check_images(fake_data, "fake_data")
         return super().forward(discriminator, fake_data, logits)

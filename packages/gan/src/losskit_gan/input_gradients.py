@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -53,8 +53,11 @@ def differentiable_twice(device: torch.device) -> Iterator[None]:
     compiled inside the network runs eagerly, for a compiled graph cannot be differentiated twice.
     """
     # Without the compiler loaded nothing is compiled, and loading it takes seconds.
-    may_be_compiled = "torch._dynamo" in sys.modules and not torch.compiler.is_compiling()
-    eager = torch.compiler.set_stance("force_eager") if may_be_compiled else nullcontext()
+    eager: AbstractContextManager[object] = nullcontext()
+    if "torch._dynamo" in sys.modules:
+        # Refused inside a compiled training step, where the callers are left uncompiled anyway.
+        with suppress(RuntimeError):
+            eager = torch.compiler.set_stance("force_eager")
     with (
         torch.inference_mode(False),
         torch.enable_grad(),
@@ -74,6 +77,8 @@ def as_leaf(images: Tensor, network: Any) -> Tensor:
     return (images.clone() if images.is_inference() else images).requires_grad_()
 
 
+# torch.compiler.disable, as torch itself uses it where the compiler must not be loaded.
+@torch._disable_dynamo  # type: ignore[attr-defined]
 def input_gradients(
     discriminator: Discriminator, images: Float[Tensor, "b c *size"]
 ) -> Float[Tensor, "b c *size"]:

@@ -69,7 +69,10 @@ class LeCamLoss(Loss):
     Args:
         decay: how much of the old average is kept; 0.99 in the paper.
         one_sided: the form of the authors' code.
+
         sync: average over the ranks of a distributed run.
+        anchors: the averages to start from, of real and of generated images; ``None``: the first
+            batch's.
 
     Raises:
         ValueError: ``decay`` is not in [0, 1).
@@ -80,16 +83,23 @@ class LeCamLoss(Loss):
     fake_anchor: Tensor
     updates: Tensor
 
-    def __init__(self, decay: float = 0.99, one_sided: bool = False, sync: bool = True) -> None:
+    def __init__(
+        self,
+        decay: float = 0.99,
+        one_sided: bool = False,
+        sync: bool = True,
+        anchors: tuple[float, float] | None = None,
+    ) -> None:
         super().__init__()
         if not 0 <= decay < 1:
             raise ValueError(f"decay must be at least 0 and below 1, not {decay!r}")
         self.decay = decay
         self.one_sided = one_sided
         self.sync = sync
-        self.register_buffer("real_anchor", torch.zeros(()))
-        self.register_buffer("fake_anchor", torch.zeros(()))
-        self.register_buffer("updates", torch.zeros((), dtype=torch.long))
+        real, fake = anchors or (0.0, 0.0)
+        self.register_buffer("real_anchor", torch.tensor(float(real)))
+        self.register_buffer("fake_anchor", torch.tensor(float(fake)))
+        self.register_buffer("updates", torch.tensor(0 if anchors is None else 1))
 
     def forward(self, real_logits: Prediction, fake_logits: Prediction) -> Float[Tensor, ""]:
         """The penalty; arguments as of [`lecam_penalty`][]."""

@@ -129,6 +129,8 @@ class GeneratorPathRegularizer(Loss):
         self.reduction: Reduction = reduction
         self.register_buffer("mean_path_length", torch.zeros(()))
 
+    # A second backward pass does not go through compiled graphs.
+    @torch._disable_dynamo  # type: ignore[attr-defined]
     def forward(
         self,
         generator: Any = None,

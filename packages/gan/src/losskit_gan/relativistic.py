@@ -211,11 +211,20 @@ class RelativisticGANLoss(Loss):
     def forward(
         self, real_logits: Prediction, fake_logits: Prediction, is_disc: bool = False
     ) -> Tensor:
-        """The loss of the discriminator or of the generator."""
+        """The loss of the discriminator or of the generator.
+
+        Args:
+            real_logits: the discriminator's of real images, unbounded; a tensor or scales.
+            fake_logits: of generated images.
+            is_disc: whether the discriminator is trained.
+
+        Returns:
+            A scalar ≥ 0.
+        """
         player = self.discriminator if is_disc else self.generator
         return player(real_logits, fake_logits)
 
-    def weigh(self, value: Tensor, weight: float | Tensor, **inputs: Any) -> Tensor:
+    def weigh(self, value: Tensor, weight: float | Tensor, /, **inputs: Any) -> Tensor:
         """Leave the weight out for the discriminator: it balances the generator's terms."""
         return value if inputs.get("is_disc") else value * weight
 
