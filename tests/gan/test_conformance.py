@@ -6,7 +6,6 @@ import pytest
 
 from losskit.testing import Check, parametrize_with_checks
 
-
 # The kit turns a value that carries a gradient into a float for its message.
 pytestmark = pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad")
 
