@@ -34,6 +34,7 @@ INPUT_ALIASES: Mapping[str, Mapping[str, str]] = {
     "FaceIdLoss": {"gt": "target"},
     "LightCNNFeatureLoss": {"gt": "target"},
     "PSNRLoss": {"x": "pred", "gt": "target"},
+    "DiscShiftLoss": {"x": "pred"},
 }
 
 #: Arguments that MMagic's classes take and that mean nothing here: mixed precision belongs to the
