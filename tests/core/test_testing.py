@@ -12,6 +12,7 @@ from torch import Tensor
 
 import losskit
 import losskit.reduction
+from losskit.cli import main
 from losskit.errors import PluginWarning
 from losskit.scaffold import Names, write_plugin
 from losskit.testing import (
@@ -292,3 +293,38 @@ def test_the_sandbox_is_gone_afterwards(recwarn: pytest.WarningsRecorder) -> Non
     names = [record.name for record in losskit.plugins()]
     assert "mine" not in names
     assert "gan" in names
+
+
+def test_what_an_example_expects_to_fail_is_told_with_its_reason(
+    variant, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expects = ("examples.py", "inputs={", 'expected_failures={"gradcheck": "detached"}, inputs={')
+    names = variant("detached-loss", VARIANTS["gradcheck"], expects)
+    (result,) = run_checks(f"{names.namespace}/DetachedLoss", only=["gradcheck"])
+    assert (result.status, result.message) == ("expected-failure", "detached")
+    (parameter,) = parametrize_with_checks(
+        f"{names.namespace}/DetachedLoss", only=["gradcheck"]
+    ).mark.args[1]
+    with pytest.raises(pytest.xfail.Exception, match="detached"):
+        parameter.values[0]()
+    assert main(["check", f"{names.namespace}/DetachedLoss", "--only", "gradcheck,scalar"]) == 0
+    out = capsys.readouterr().out
+    assert "1 of 1 checks passed, 1 failed as expected" in out
+    assert "    x gradcheck: detached\n" in out
+
+
+def test_an_example_that_expects_what_passes_fails(variant) -> None:
+    expects = ("examples.py", "inputs={", 'expected_failures={"scalar": "was so once"}, inputs={')
+    names = variant("outdated-loss", expects)
+    (result,) = run_checks(f"{names.namespace}/OutdatedLoss", only=["scalar"])
+    assert result.status == "failed"
+    assert "passes, though Example.expected_failures names it" in result.message
+
+
+@pytest.mark.parametrize("expected", ['{"gradchek": "a typo"}', '{"gradcheck": " "}'])
+def test_an_example_that_expects_nonsense_fails(expected: str, variant) -> None:
+    expects = ("examples.py", "inputs={", f"expected_failures={expected}, inputs={{")
+    names = variant(f"nonsense{len(expected)}-loss", expects)
+    (result,) = run_checks(f"{names.namespace}/{names.loss_class}", only=["example"])
+    assert result.status == "failed"
+    assert "name a check (loads, " in result.message

@@ -220,6 +220,8 @@ class Example:
         frozen: tensor inputs that must never receive one (``target``).
         image_range: the values that images among the inputs may take.
         min_size: smallest height and width the loss is defined for.
+        expected_failures: check of the conformance kit → why this loss cannot pass it, by
+            definition. Strict: one that passes after all is a failure.
     """
 
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -228,3 +230,4 @@ class Example:
     frozen: tuple[str, ...] = ()
     image_range: tuple[float, float] = (0.0, 1.0)
     min_size: int = 1
+    expected_failures: Mapping[str, str] = field(default_factory=dict)

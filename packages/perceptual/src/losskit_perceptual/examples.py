@@ -118,4 +118,18 @@ def ldl(batch: int = 2, height: int = 16, width: int = 16) -> Example:
         inputs={**_images(batch, height, width), "ema": torch.rand(shape)},
         frozen=("target", "ema"),
         min_size=7,
+        expected_failures={
+            "gradcheck": "the map of artefacts is detached: the gradient is not the slope"
+        },
+    )
+
+
+def focal_frequency(batch: int = 2, height: int = 16, width: int = 16) -> Example:
+    """Two RGB images; the weights of the frequencies follow their difference."""
+    return Example(
+        inputs=_images(batch, height, width),
+        frozen=("target",),
+        expected_failures={
+            "gradcheck": "the weights of frequencies are detached: the gradient is not the slope"
+        },
     )

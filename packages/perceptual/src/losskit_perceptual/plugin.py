@@ -48,7 +48,7 @@ def _network_losses() -> list[LossSpec]:
         ),
         LossSpec(
             "FeatureDistance",
-            "losskit_perceptual.lpips:FeatureDistance",
+            "losskit_perceptual.unit_features:FeatureDistance",
             "LPIPS's distance over any network, uncalibrated.",
             tags=deep,
             example=f"{_EXAMPLES}:feature_distance",
@@ -107,7 +107,7 @@ def _classic_losses() -> list[LossSpec]:
             "losskit_perceptual.frequency:FocalFrequencyLoss",
             "Squared difference of spectra, hard frequencies first.",
             tags=("frequency", "image"),
-            example=f"{_EXAMPLES}:pair",
+            example=f"{_EXAMPLES}:focal_frequency",
             paper="Jiang et al., Focal Frequency Loss, ICCV 2021, arXiv:2012.12821",
         ),
         LossSpec(

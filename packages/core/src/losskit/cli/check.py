@@ -84,13 +84,16 @@ def _report(results: Iterable[CheckResult], verbose: bool) -> None:
     for subject in dict.fromkeys(result.subject for result in results):
         own = [result for result in results if result.subject == subject]
         failed = [result for result in own if result.status == "failed"]
-        applied = [result for result in own if result.status != "not-applicable"]
+        passed = [result for result in own if result.status == "passed"]
+        expected = [result for result in own if result.status == "expected-failure"]
         mark = _MARKS["failed" if failed else "passed"]
-        print(f"{mark} {subject}: {len(applied) - len(failed)} of {len(applied)} checks passed")
+        tally = len(passed) + len(failed)
+        note = f", {len(expected)} failed as expected" if expected else ""
+        print(f"{mark} {subject}: {len(passed)} of {tally} checks passed{note}")
         for result in own:
             if result.status == "failed":
                 print(f"    ✗ {result.check}: {result.message}\n      why: {result.why}")
-            elif verbose:
+            elif verbose or result.status == "expected-failure":
                 note = f": {result.message}" if result.message else ""
                 print(f"    {_MARKS[result.status]} {result.check}{note}")
     count = sum(result.status == "failed" for result in results)

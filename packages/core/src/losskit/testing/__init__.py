@@ -20,6 +20,7 @@ _EXPORTS = {
     "Check": "losskit.testing.checks",
     "CheckFailed": "losskit.testing.case",
     "CheckResult": "losskit.testing.runner",
+    "ExpectedFailure": "losskit.testing.case",
     "NotApplicable": "losskit.testing.case",
     "PluginSandbox": "losskit.testing.sandbox",
     "all_checks": "losskit.testing.checks",
@@ -34,6 +35,7 @@ __all__ = [
     "Check",
     "CheckFailed",
     "CheckResult",
+    "ExpectedFailure",
     "NotApplicable",
     "PluginSandbox",
     "all_checks",
@@ -45,7 +47,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from losskit.testing.case import CheckFailed, NotApplicable
+    from losskit.testing.case import CheckFailed, ExpectedFailure, NotApplicable
     from losskit.testing.checks import Check, all_checks
     from losskit.testing.parametrize import parametrize_with_checks
     from losskit.testing.runner import CheckResult, check_loss, check_plugin, run_checks

@@ -27,6 +27,10 @@ class NotApplicable(Exception):  # noqa: N818 - not an error
     """A check says nothing about this loss; the message says why."""
 
 
+class ExpectedFailure(Exception):  # noqa: N818 - what was to be
+    """A check failed as the example says it must; the message is the reason."""
+
+
 def fail_unless(condition: bool, problem: str, mend: str) -> None:
     """Raise CheckFailed with both halves of its message unless the condition holds."""
     if not condition:
@@ -109,6 +113,14 @@ class LossCase:
         """The smallest height and width the example says the loss is defined for."""
         torch.manual_seed(SEED)
         return self.factory(batch=1).min_size
+
+    @cached_property
+    def expected_failures(self) -> Mapping[str, str]:
+        """Check → why it cannot pass, as the example says."""
+        try:
+            return self.example().expected_failures
+        except Exception:  # that there is no example, the check of that name tells
+            return {}
 
     @cached_property
     def has_option_reduction(self) -> bool:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from losskit.testing.case import CheckFailed, ExpectedFailure
+
 Scope: TypeAlias = Literal["plugin", "loss"]
 
 #: Modules that hold checks, in the order they are run: cheap and fundamental ones first.
@@ -43,8 +45,24 @@ class Check:
         Raises:
             CheckFailed: something is wrong; the message says how to mend it.
             NotApplicable: the check says nothing about this loss.
+            ExpectedFailure: it fails, and the loss's example says why it must.
         """
-        self.function(self.case)
+        try:
+            self.function(self.case)
+        except CheckFailed as failure:
+            reason = self._expected()
+            if reason:
+                raise ExpectedFailure(reason) from failure
+            raise
+        if self._expected():
+            raise CheckFailed(
+                f"{self} passes, though Example.expected_failures names it. To mend it: take it off"
+            )
+
+    def _expected(self) -> str:
+        if self.scope == "plugin":
+            return ""
+        return str(self.case.expected_failures.get(self.id, ""))
 
     def __str__(self) -> str:
         return self.id if self.case is None else f"{self.case.name}:{self.id}"

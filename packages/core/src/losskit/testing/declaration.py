@@ -28,7 +28,7 @@ from losskit.testing.case import (
     leaves,
     prepared,
 )
-from losskit.testing.checks import check
+from losskit.testing.checks import all_checks, check
 from losskit.testing.plugin_case import PluginCase
 
 _SUMMARY_LENGTH = 100  # a line of `losskit list`
@@ -184,6 +184,13 @@ def check_example(case: LossCase) -> None:
                 f"input {name!r} has values that are not finite",
                 "give ordinary values",
             )
+    for name, reason in example.expected_failures.items():
+        known = [item.id for item in all_checks()]
+        fail_unless(
+            name in known and bool(reason.strip()),
+            f"Example.expected_failures has {name!r}: {reason!r}",
+            f"name a check ({', '.join(known)}) and the reason",
+        )
     one = case.example(batch=1)
     fail_unless(
         _batches(one) != _batches(example),

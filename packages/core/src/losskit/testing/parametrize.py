@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from losskit.errors import LosskitError, nearest
-from losskit.testing.case import CheckFailed, NotApplicable
+from losskit.testing.case import CheckFailed, ExpectedFailure, NotApplicable
 from losskit.testing.checks import Check
 from losskit.testing.runner import checks_of
 
@@ -71,6 +71,8 @@ class _Skipping:
             self.check()
         except NotApplicable as reason:
             pytest.skip(str(reason))
+        except ExpectedFailure as reason:
+            pytest.xfail(str(reason))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.check, name)

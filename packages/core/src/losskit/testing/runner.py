@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 from losskit.errors import LosskitError, PluginWarning, nearest
 from losskit.registry import get_spec, plugins
 from losskit.spec import Example, one_line
-from losskit.testing.case import CheckFailed, LossCase, NotApplicable
+from losskit.testing.case import CheckFailed, ExpectedFailure, LossCase, NotApplicable
 from losskit.testing.checks import Check, all_checks
 from losskit.testing.plugin_case import PluginCase
 
@@ -89,6 +89,8 @@ def run_check(check: Check) -> CheckResult:
         check()
     except NotApplicable as reason:
         status, message = "not-applicable", one_line(reason)
+    except ExpectedFailure as reason:
+        status, message = "expected-failure", one_line(reason)
     except CheckFailed as failure:
         status, message = "failed", one_line(failure)
     except Exception as error:

@@ -68,7 +68,7 @@ def check_reduction(case: LossCase) -> None:
             )
             continue
         with explained(f"the call with reduction={reduction!r}", "mend it, or refuse the value"):
-            values[reduction] = call(loss, inputs)
+            values[reduction] = call(loss, inputs).detach()
     parts = values.get("none")
     weighted = any(name in example.inputs for name in ("weight", "mask"))
     if parts is not None and not weighted:
@@ -218,7 +218,9 @@ def create_unseeded(case: LossCase, example: Example) -> nn.Module:
 
 def _copyable(example: Example) -> bool:
     """Whether two copies of the arguments can be compared with ``==``."""
-    return not any(isinstance(leaf, (Tensor, nn.Module)) for leaf in leaves(dict(example.arguments)))
+    return not any(
+        isinstance(leaf, (Tensor, nn.Module)) for leaf in leaves(dict(example.arguments))
+    )
 
 
 def _snapshot(inputs: dict[str, Any]) -> list[tuple[str, Any, Any]]:
