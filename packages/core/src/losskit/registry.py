@@ -412,7 +412,8 @@ def _constructor(target: Any) -> list[str]:
 def _signature(target: Any) -> dict[str, inspect.Parameter]:
     if not inspect.isclass(target):
         return dict(inspect.signature(target).parameters)
-    if target.__init__.__module__ == "torch.nn.modules.module":
+    owner = next(base for base in target.__mro__ if "__init__" in vars(base))
+    if (owner.__module__, owner.__name__) == ("torch.nn.modules.module", "Module"):
         return {}  # nn.Module's own takes (*args, **kwargs), only to refuse them
     parameters = dict(inspect.signature(target.__init__).parameters)
     parameters.pop("self", None)
