@@ -23,8 +23,8 @@ _EXPORTS = {
     "Schedule": "losskit.schedule",
     "Term": "losskit.term",
     "WeightsSpec": "losskit.spec",
-    "build": "losskit.registry",
-    "create": "losskit.registry",
+    "build": "losskit.factory",
+    "create": "losskit.factory",
     "get_spec": "losskit.registry",
     "hookimpl": "losskit.hookspecs",
     "list_backbones": "losskit.registry",
@@ -81,13 +81,12 @@ if TYPE_CHECKING:
     from losskit.config import load_objective
     from losskit.discovery import PluginRecord
     from losskit.errors import LosskitError
+    from losskit.factory import build, create
     from losskit.hookspecs import hookimpl
     from losskit.loss import Loss
     from losskit.objective import Objective, ObjectiveOutput
     from losskit.reduction import masked_loss, weighted_loss
     from losskit.registry import (
-        build,
-        create,
         get_spec,
         list_backbones,
         list_commands,

@@ -106,8 +106,8 @@ def load_objective(
     Raises:
         ConfigError: anything is wrong with it; the message says where (``terms[2]``).
     """
+    from losskit.factory import build
     from losskit.objective import Objective
-    from losskit.registry import build
 
     if not isinstance(source, (str, Path, Mapping)):
         raise ConfigError(

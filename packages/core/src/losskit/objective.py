@@ -271,7 +271,7 @@ class Objective(nn.Module):
 def _as_term(term: Term | Mapping[str, Any]) -> Term:
     if isinstance(term, Term):
         return term
-    from losskit.registry import build  # the registry knows terms, so terms cannot import it first
+    from losskit.factory import build  # the factory makes terms, so terms cannot import it first
 
     return build(term)
 

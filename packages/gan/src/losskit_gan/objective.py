@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 
 from losskit.errors import ConfigError
+from losskit.factory import build
 from losskit.loss import Loss, default_loss_name, input_parameters
 from losskit.objective import Objective, ObjectiveOutput
-from losskit.registry import build
 from losskit.spec import one_line
 from losskit.term import Term
 

@@ -16,7 +16,7 @@ from losskit.losses.pixel import l1_loss
 ImageFunction = Callable[[Tensor, Tensor], Tensor]
 #: Rounds a timing takes at most, and the seconds it may take where calls are slow.
 ROUNDS, SECONDS = 9, 2.0
-_UNIT_CALLS = 10  # of L1 in a round: one alone is shorter than the clock is exact
+_CALLS, _FAST = 10, 0.02  # calls in a row of a loss that takes less seconds than the clock is exact
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +61,13 @@ def _rounds(loss: ImageFunction, image: Tensor, clean: Tensor) -> tuple[float, f
     """Median seconds of a call, and of one of L1."""
     own: list[float] = []
     unit: list[float] = []
-    _timed(l1_loss, image, clean, _UNIT_CALLS)
+    _timed(l1_loss, image, clean, _CALLS)
     spent = _timed(loss, image, clean)  # the first call may build things: it does not count
+    calls = _CALLS if spent < _FAST else 1
     while not own or (len(own) < ROUNDS and spent < SECONDS):
-        unit.append(_timed(l1_loss, image, clean, _UNIT_CALLS))
-        own.append(_timed(loss, image, clean))
-        spent += own[-1] + _UNIT_CALLS * unit[-1]
+        unit.append(_timed(l1_loss, image, clean, _CALLS))
+        own.append(_timed(loss, image, clean, calls))
+        spent += calls * own[-1] + _CALLS * unit[-1]
     return statistics.median(own), statistics.median(unit)
 
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from losskit.errors import ConfigError, LosskitError
+from losskit.factory import create
 from losskit.loss import has_components, input_parameters
-from losskit.registry import create, get_spec, list_losses
+from losskit.registry import get_spec, list_losses
 from losskit.spec import Example, LossSpec, one_line, resolve_target
 
 

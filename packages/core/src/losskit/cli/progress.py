@@ -70,9 +70,9 @@ def progress_of(steps: int, done: int) -> Iterator[Callable[[Mapping[str, float]
 
 @contextlib.contextmanager
 def steps_of(total: int, what: str) -> Iterator[Callable[[str], None]]:
-    """A bar that names each thing as work on it begins; silent where there is no terminal."""
+    """A bar that names each thing as work on it begins; a line for each where there is no terminal."""
     if not sys.stderr.isatty():
-        yield lambda _: None
+        yield lambda name: print(f"{what} {name}", file=sys.stderr)
         return
     from rich.console import Console
     from rich.progress import Progress

@@ -99,8 +99,8 @@ def image_term(config: Mapping[str, Any], device: str) -> Term:
     Raises:
         ConfigError: its loss takes other inputs, or there is no such device.
     """
+    from losskit.factory import build
     from losskit.loss import input_parameters
-    from losskit.registry import build
 
     term = build(config)
     inputs = input_parameters(term.loss)

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from losskit.registry import create, get_spec, local_target
+from losskit.factory import create
+from losskit.registry import get_spec, local_target
 from losskit.spec import Example, LossSpec, one_line, resolve_target
 
 SEED = 20_240_229

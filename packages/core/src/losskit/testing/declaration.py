@@ -13,9 +13,9 @@ import yaml
 from torch import Tensor, nn
 
 from losskit.errors import ConfigError
+from losskit.factory import build
 from losskit.hookspecs import API_VERSION
 from losskit.loss import input_parameters
-from losskit.registry import build
 from losskit.spec import Example, one_line, resolve_target
 from losskit.testing.case import (
     SEED,

@@ -211,7 +211,7 @@ SEED_OF_CALLER = 4_711
 
 def create_unseeded(case: LossCase, example: Example) -> nn.Module:
     """Make the loss without seeding first, to see whether it does."""
-    from losskit.registry import create
+    from losskit.factory import create
 
     return create(case.name, **example.arguments)
 
