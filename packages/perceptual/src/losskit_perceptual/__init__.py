@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 _EXPORTS = {
     "DISTS": "losskit_perceptual.dists",
     "FFTLoss": "losskit_perceptual.frequency",
-    "FeatureDistance": "losskit_perceptual.lpips",
+    "FeatureDistance": "losskit_perceptual.unit_features",
     "FocalFrequencyLoss": "losskit_perceptual.frequency",
     "LDLLoss": "losskit_perceptual.ldl",
     "LPIPS": "losskit_perceptual.lpips",
@@ -23,7 +23,7 @@ _EXPORTS = {
     "artifact_map": "losskit_perceptual.ldl",
     "contextual_loss": "losskit_perceptual.contextual",
     "dists_distance": "losskit_perceptual.dists",
-    "feature_distance": "losskit_perceptual.lpips",
+    "feature_distance": "losskit_perceptual.unit_features",
     "fft_loss": "losskit_perceptual.frequency",
     "find_recipe": "losskit_perceptual.networks.families",
     "focal_frequency_loss": "losskit_perceptual.frequency",
@@ -80,7 +80,7 @@ if TYPE_CHECKING:
         focal_frequency_loss,
     )
     from losskit_perceptual.ldl import LDLLoss, artifact_map, ldl_loss
-    from losskit_perceptual.lpips import LPIPS, FeatureDistance, feature_distance
+    from losskit_perceptual.lpips import LPIPS
     from losskit_perceptual.networks.families import find_recipe
     from losskit_perceptual.networks.packaged import packaged_file
     from losskit_perceptual.perceptual import PerceptualLoss, perceptual_distance
@@ -92,6 +92,7 @@ if TYPE_CHECKING:
     from losskit_perceptual.ssim import MSSSIMLoss, SSIMLoss, ms_ssim
     from losskit_perceptual.style import StyleLoss, gram_matrix, style_distance
     from losskit_perceptual.transferal import TransferalPerceptualLoss, transferal_perceptual_loss
+    from losskit_perceptual.unit_features import FeatureDistance, feature_distance
 
 
 def __getattr__(name: str) -> Any:
