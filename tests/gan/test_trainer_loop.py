@@ -215,7 +215,7 @@ def test_what_a_run_writes(folder):
 
 def test_the_written_config_trains_the_same(folder):
     first = checkpoints.load(run())
-    again = Trainer(load_train_config("run/config.yaml", ["out=again"])).run()
+    again = Trainer(load_train_config("run/config.yaml", ["out=again", "allow_import=true"])).run()
     same(without_out(first), without_out(checkpoints.load(again)))
 
 
@@ -285,7 +285,7 @@ def test_warm_start_takes_weights_only(folder):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"allow_import": False}, "'usernets:G' is code from outside losskit"),
+        ({"allow_import": False}, "'usernets:G' is code that the config names"),
         ({"model": {"generator": {"type": "usernets:H"}}}, "cannot import 'usernets:H'"),
         ({"model": {"generator": {"type": "nonets:G"}}}, "cannot import 'nonets:G'"),
         ({"model": {"generator": {"type": "Nope"}}}, "there is no 'Nope'"),
@@ -334,8 +334,9 @@ def test_two_processes_stay_in_step(folder):
     nets = NETS.replace("nn.BatchNorm1d(8), ", "")
     (folder / "usernets.py").write_text(nets)
     (folder / "two.py").write_text(TWO)
-    (folder / "c.yaml").write_text(yaml.safe_dump(config()))
+    (folder / "c.yaml").write_text(yaml.safe_dump({**config(), "allow_import": False}))
     command = [sys.executable, "two.py", "train", "c.yaml", "--quiet", "accumulate=2"]
+    command += ["--allow-import"]
     done = subprocess.run(
         [*command, "--devices", "2", "--strategy", "ddp", "steps=5"],
         cwd=folder,
@@ -351,3 +352,16 @@ def test_two_processes_stay_in_step(folder):
     assert not torch.equal(state["random"][0]["torch"], state["random"][1]["torch"])
     with pytest.raises(checkpoints.CheckpointError, match="written by 2 processes"):
         run(resume=True)
+
+
+def test_a_path_needs_leave_also_into_our_own_modules(folder):
+    generator = {"type": "losskit.weights:os.mkdir", "path": "made"}
+    with pytest.raises(ConfigError, match="is code that the config names"):
+        Trainer(load_train_config(config(allow_import=False, model={"generator": generator})))
+    assert not (folder / "made").exists()
+
+
+def test_a_file_cannot_give_itself_leave_to_import(folder):
+    (folder / "train.yaml").write_text("allow_import: true\nsteps: 1\n")
+    with pytest.raises(ConfigError, match="cannot give itself leave to import"):
+        load_train_config("train.yaml")

@@ -106,6 +106,11 @@ def load_train_config(
     """
     where = "" if isinstance(source, Mapping) else f"{source}: "
     data = source if isinstance(source, Mapping) else read_config(source)
+    if not isinstance(source, Mapping) and data.get("allow_import"):
+        raise ConfigError(
+            f"{where}a file cannot give itself leave to import code: take allow_import out of it "
+            "and give --allow-import if you trust it"
+        )
     try:
         config = from_mapping(TrainConfig, with_overrides(data, overrides))
         _check_together(config)

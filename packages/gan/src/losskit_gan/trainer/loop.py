@@ -180,7 +180,9 @@ class Trainer:
     def _write_config(self) -> None:
         import yaml
 
-        text = yaml.safe_dump(as_mapping(self.config), sort_keys=False)
+        # A file cannot give itself leave to import: whoever runs it again says so again.
+        written = {**as_mapping(self.config), "allow_import": False}
+        text = yaml.safe_dump(written, sort_keys=False)
         checkpoints.write_atomically(self.out / "config.yaml", text.encode())
 
     def _one_step(self, batch: dict[str, Tensor]) -> None:
