@@ -5,6 +5,7 @@ import io
 import json
 import math
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from html.parser import HTMLParser
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from PIL import Image
 
 import losskit
+from losskit import registry
 from losskit.atlas import DISTORTIONS, ImageLoss, find_image_losses, measure_loss
 from losskit.atlas.charts import costs_of, curves_of
 from losskit.atlas.cost import cost_of
@@ -38,6 +40,15 @@ def smooth_image(size: int = 48) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def photo() -> Photo:
     return Photo.of("blobs", smooth_image())
+
+
+@pytest.fixture
+def local_losses() -> Iterator[None]:
+    """Forget afterwards what a test registers."""
+    before = dict(registry._LOCAL)
+    yield
+    registry._LOCAL.clear()
+    registry._LOCAL.update(before)
 
 
 @pytest.mark.parametrize("distortion", DISTORTIONS, ids=lambda d: d.name)
