@@ -32,6 +32,7 @@ _MINUTES = 3.0
 _PERCEPTUAL = {
     "type": "FeatureDistance",
     "loss_name": "loss_perceptual",
+    "layers": ["_blocks.0", "_blocks.2", "_blocks.4"],  # deeper ones need larger patches
     "loss_weight": 0.1,
 }
 

@@ -17,7 +17,6 @@ from losskit.spec import one_line
 from losskit_gan.trainer.imports import import_named
 from losskit_gan.trainer.sections import DataConfig
 
-
 _BUILTIN = "builtin:"
 
 
