@@ -191,4 +191,5 @@ def test_round_ticks() -> None:
     assert ticks(0, 47, 5) == [0, 10, 20, 30, 40]
     assert ticks(2, 2) == [2]
     assert number(-0.00123) == "−0.00123"
+    assert number(1329.3) == "1,329"
     assert parse_ratio("a=1, b=2.5") == {"a": 1.0, "b": 2.5}

@@ -126,4 +126,5 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 def number(value: float) -> str:
     """A value in three figures, with a true minus sign."""
-    return f"{value:.3g}".replace("-", "−")
+    words = f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
+    return words.replace("-", "−")

@@ -43,8 +43,8 @@ def curves_of(entry: Entry, *, styled: bool = False) -> str:
         middle = left + _CELL / 2
         parts += [
             text(middle, 14, distortion.name, anchor="middle", bold=True),
-            text(left, bottom + 13, "0", anchor="middle", size=10, css="soft"),
-            text(left + _CELL, bottom + 13, f"{span:g}", anchor="middle", size=10, css="soft"),
+            text(left, bottom + 13, "0", size=10, css="soft"),
+            text(left + _CELL, bottom + 13, f"{span:g}", anchor="end", size=10, css="soft"),
             text(middle, bottom + 26, distortion.unit, anchor="middle", size=10, css="soft"),
         ]
     parts += [

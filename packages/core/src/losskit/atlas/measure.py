@@ -16,7 +16,7 @@ from losskit.atlas.subjects import ImageLoss
 from losskit.backbones import shared_features
 from losskit.errors import LosskitError
 
-#: All distortions are ranked where each costs this much PSNR: plain squared error ties them all.
+#: All distortions are ranked where each leaves this PSNR: plain squared error ties them all.
 EQUAL_PSNR = 24.0
 #: The unit of a loss's values: its increase under this much noise, the third step.
 UNIT = ("noise", 3)

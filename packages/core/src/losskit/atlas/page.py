@@ -80,7 +80,7 @@ All strengths on one sheet: <a href="contact-sheet.png">contact-sheet.png</a>.</
 <p class="soft">Numbers are strengths, in the unit named; images lie in [0, 1].</p>
 <div class="scroll"><table class="steps">{_steps(steps)}</table></div>
 <h2>What each loss minds most</h2>
-<p>Each distortion at the strength that costs {EQUAL_PSNR:g} dB of PSNR on each photograph: squared
+<p>Each distortion at the strength that leaves a PSNR of {EQUAL_PSNR:g} dB on each photograph: squared
 error ties them all, so what differs is the loss’s own view. The small number is the rank, 1 for
 what the loss minds most; the tint is the value beside the row’s largest.</p>
 <div class="scroll"><table>{_ranking(entries)}</table></div>
