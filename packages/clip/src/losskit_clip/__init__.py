@@ -21,7 +21,18 @@ _EXPORTS = {
     "clip_text_loss": "losskit_clip.text",
     "perspective_patches": "losskit_clip.perspective",
 }
-__all__ = sorted(_EXPORTS)  # noqa: PLE0605
+__all__ = [
+    "CLIPDirectionalLoss",
+    "CLIPImageLoss",
+    "CLIPLoss",
+    "CLIPPatchLoss",
+    "ClipPreprocess",
+    "StyleClipPreprocess",
+    "clip_directional_loss",
+    "clip_feature_loss",
+    "clip_text_loss",
+    "perspective_patches",
+]
 
 if TYPE_CHECKING:
     from losskit_clip.directional import CLIPDirectionalLoss, clip_directional_loss

@@ -22,7 +22,19 @@ _EXPORTS = {
     "similarity": "losskit_identity.face_similarity",
     "similarity_transform": "losskit_identity.alignment",
 }
-__all__ = sorted(_EXPORTS)  # noqa: PLE0605
+__all__ = [
+    "ArcFaceIRSE50",
+    "FaceIdLoss",
+    "LightCNN",
+    "LightCNNFeatureLoss",
+    "align_faces",
+    "crop_faces",
+    "face_id_loss",
+    "face_landmarks",
+    "light_cnn_feature_loss",
+    "similarity",
+    "similarity_transform",
+]
 
 if TYPE_CHECKING:
     from losskit_identity.alignment import align_faces, crop_faces, similarity_transform
