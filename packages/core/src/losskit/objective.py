@@ -104,7 +104,7 @@ class Objective(nn.Module):
         outputs = {**(outputs or {}), **more}
         self.check()
         iteration = self._next_iteration(outputs)
-        with shared_features():
+        with shared_features(self):
             values = self._values(outputs, iteration)
         return self._finish(values, outputs)
 
@@ -246,7 +246,7 @@ class Objective(nn.Module):
         tensors = [wrt] if isinstance(wrt, Tensor) else list(wrt)
         if not tensors or not all(tensor.requires_grad for tensor in tensors):
             raise ValueError("wrt must be tensors with requires_grad=True, in the outputs' graph")
-        with shared_features():
+        with shared_features(self):
             values = self._values(outputs, int(outputs.get("iteration", self._iteration)))
         sums: dict[str, Tensor] = {}
         for term, parts in values:
