@@ -80,7 +80,7 @@ class TestCreate:
         ("name", "arguments", "message"),
         [
             ("L1Loss", {"reducton": "sum"}, "L1Loss has no argument 'reducton'; did you mean 'reduction'?"),
-            ("MaskedTVLoss", {"eps": 1}, "MaskedTVLoss has no argument 'eps'; it takes none"),
+            ("MaskedTVLoss", {"eps": 1}, "MaskedTVLoss has no argument 'eps'; it takes reduction, sample_wise"),
             ("L1Loss", {"loss_weight": 2}, "'loss_weight' belongs to a term, not to L1Loss itself: use losskit.build"),
             ("CharbonnierLoss", {"eps": -1}, "CharbonnierLoss: eps must be positive, not -1"),
             ("L1Loss", {"reduction": "avg"}, "L1Loss: reduction must be one of mean, sum, none"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -95,10 +96,12 @@ def build(config: Mapping[str, Any] | Term, /, *, allow_import: bool = False) ->
         weight = AdaptiveWeight.from_config(weight["adaptive"])
     elif isinstance(weight, bool) or not isinstance(weight, (int, float, AdaptiveWeight)):
         raise ConfigError(f"loss_weight of {spec.name} must be a number, not {weight!r}")
-    elif isinstance(weight, int):
+    elif not isinstance(weight, AdaptiveWeight):
         weight = float(weight)
+        if not math.isfinite(weight):
+            raise ConfigError(f"loss_weight of {spec.name} must be finite, not {weight!r}")
     name = routing.pop("loss_name", None)
-    if name is not None and not isinstance(name, str):
+    if name is not None and (not isinstance(name, str) or not name):
         raise ConfigError(f"loss_name of {spec.name} must be a name, not {name!r}")
     monitor = routing.pop("monitor", None)
     if monitor is not None and not isinstance(monitor, bool):
@@ -146,12 +149,24 @@ def _signature(target: Any) -> dict[str, inspect.Parameter]:
     return parameters
 
 
+def _is_required(parameter: inspect.Parameter) -> bool:
+    return parameter.default is parameter.empty and parameter.kind not in (
+        parameter.VAR_POSITIONAL,
+        parameter.VAR_KEYWORD,
+    )
+
+
 def _make(spec: LossSpec, target: Any, arguments: Mapping[str, Any]) -> nn.Module:
     from losskit.loss import FunctionLoss
 
     accepted = _constructor(target)
     arguments = compat.constructor_arguments(spec.name, arguments, accepted)
     open_ended = any(p.kind is p.VAR_KEYWORD for p in _signature(target).values())
+    for key, parameter in _signature(target).items():
+        if inspect.isclass(target) and key not in arguments and _is_required(parameter):
+            raise ConfigError(
+                f"{spec.name} needs the argument {key!r}; see `losskit show {spec.name}`"
+            )
     for key in arguments:
         if key not in accepted and not open_ended:
             from losskit.term import ROUTING_KEYS

@@ -60,7 +60,7 @@ class Objective(nn.Module):
                 f"on_nonfinite must be one of {', '.join(_ON_NONFINITE)}, not {on_nonfinite!r}"
                 + nearest(str(on_nonfinite), _ON_NONFINITE)
             )
-        if isinstance(terms, (Mapping, Term, str)):
+        if isinstance(terms, (Mapping, Term, str)) or not isinstance(terms, Iterable):
             raise ConfigError(f"an objective takes a list of terms, not one {type(terms).__name__}")
         self.terms = nn.ModuleList([_as_term(term) for term in terms])
         if not self.terms:
@@ -76,8 +76,14 @@ class Objective(nn.Module):
 
     def _check_adaptive(self) -> None:
         names = [term.name for term in self._each()]
+        watched = {term.name for term in self._each() if term.monitor}
         for term in self._each():
             weight = term.loss_weight
+            if isinstance(weight, AdaptiveWeight) and weight.reference in watched:
+                raise ConfigError(
+                    f"the adaptive weight of {term.name} refers to {weight.reference!r}, which is "
+                    "only monitored and so has no gradient to compare with"
+                )
             if isinstance(weight, AdaptiveWeight) and weight.reference not in set(names) - {
                 term.name
             }:
@@ -101,6 +107,11 @@ class Objective(nn.Module):
             MissingOutputError: a term needs a key that is not there.
             NonFiniteError: a value is NaN or infinite and ``on_nonfinite="raise"``.
         """
+        if not isinstance(outputs, (Mapping, type(None))):
+            raise TypeError(
+                "an objective takes a mapping of outputs, or outputs by keyword "
+                f"(pred=..., target=...), not {type(outputs).__name__}"
+            )
         outputs = {**(outputs or {}), **more}
         self.check()
         iteration = self._next_iteration(outputs)
@@ -117,6 +128,12 @@ class Objective(nn.Module):
         if self.training:
             self._iteration += 1
         return iteration
+
+    def _last_iteration(self, outputs: Mapping[str, Any]) -> int:
+        """The iteration of the step these outputs are of: the last one, where one was made."""
+        if "iteration" in outputs:
+            return int(outputs["iteration"])
+        return max(0, self._iteration - 1)
 
     def _values(
         self, outputs: Mapping[str, Any], iteration: int
@@ -246,14 +263,20 @@ class Objective(nn.Module):
         tensors = [wrt] if isinstance(wrt, Tensor) else list(wrt)
         if not tensors or not all(tensor.requires_grad for tensor in tensors):
             raise ValueError("wrt must be tensors with requires_grad=True, in the outputs' graph")
+        # A look must not move the averages that some losses keep.
+        kept = [(buffer, buffer.clone()) for buffer in self.buffers()]
         with shared_features(self):
-            values = self._values(outputs, int(outputs.get("iteration", self._iteration)))
+            values = self._values(outputs, self._last_iteration(outputs))
         sums: dict[str, Tensor] = {}
         for term, parts in values:
             for name, value in parts.items():
                 if not term.monitor:
                     sums[name] = sums[name] + value if name in sums else value
-        return {name: gradient_norm(value, tensors) for name, value in sums.items()}
+        norms = {name: gradient_norm(value, tensors) for name, value in sums.items()}
+        with torch.no_grad():
+            for buffer, before in kept:
+                buffer.copy_(before)
+        return norms
 
     def get_extra_state(self) -> dict[str, int]:
         """The step count that drives schedules, for checkpoints."""

@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass
 
 from losskit.cli.listing import add_json, print_json
+from losskit.errors import nearest
 from losskit.registry import list_weights, plugins
 
 _PACKAGES = ("losskit", "torch", "torchvision", "pluggy", "pyyaml", "pillow", "rich")
@@ -101,6 +102,12 @@ def _torch() -> list[Finding]:
 
 def _plugin_findings() -> list[Finding]:
     findings = []
+    installed = {name for record in plugins() for name in (record.name, record.distribution)}
+    for variable in ("LOSSKIT_PLUGINS", "LOSSKIT_DISABLE"):
+        named = {part.strip() for part in os.environ.get(variable, "").split(",") if part.strip()}
+        for name in sorted(named - installed):
+            text = f"names {name!r}, which is not installed{nearest(name, installed)}"
+            findings.append(Finding("problem", variable, text))
     for record in plugins():
         text = (
             f"{record.status}, {len(record.losses)} losses, imported in {record.import_ms:.1f} ms"

@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``losskit eval``."""
-    parser.add_argument("pred", type=Path, help="an image, or a folder of images")
+    parser.add_argument(
+        "pred",
+        type=Path,
+        help="an image, or a folder of images; transparency is dropped, orientation tags are followed",
+    )
     parser.add_argument("target", type=Path, help="the image or folder to compare with")
     parser.add_argument(
         "--loss",

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from losskit.errors import nearest
 from losskit.registry import get_spec, list_losses, plugins
 from losskit.spec import LossSpec
 
 SCHEMA = 1
+_CROSS_REFERENCE = re.compile(r"\[(`[^`]+`)\]\[[^\]]*\]")  # how docstrings link, for the docs
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -51,14 +54,17 @@ def _list(arguments: argparse.Namespace) -> int:
             [(s.name, s.namespace, ",".join(s.tags), s.summary) for s in specs],
         )
     else:
-        print("no loss matches; see `losskit list` and `losskit plugins`")
+        tags = {tag for spec in list_losses() for tag in spec.tags}
+        hint = nearest(arguments.tag, tags) if arguments.tag not in (None, *tags) else ""
+        hint = hint or nearest(arguments.plugin or "", [record.name for record in plugins()])
+        print(f"no loss matches{hint}; see `losskit list` and `losskit plugins`", file=sys.stderr)
     for record in broken:
         print(
             f"losskit: plugin {record.name!r} is left out ({record.status}: {record.error}); "
             "see `losskit plugins`",
             file=sys.stderr,
         )
-    return 0
+    return 0 if specs or arguments.json else 1
 
 
 def _as_dict(spec: LossSpec) -> dict[str, Any]:
@@ -110,7 +116,7 @@ def _show(arguments: argparse.Namespace) -> int:
         if not parameters:
             print("  none")
     if signature["doc"]:
-        print("\n" + signature["doc"])
+        print("\n" + _CROSS_REFERENCE.sub(r"\1", signature["doc"]))
     print("\nexample:")
     config = example_config(spec, signature["inputs"])
     for line in _yaml(config):

@@ -65,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
+    if "--no-plugins" in argv:  # before or behind the command
+        argv = ["--no-plugins", *(word for word in argv if word != "--no-plugins")]
     parser = _Parser(
         prog="losskit",
         description="Losses for image synthesis, restoration and editing, found through plugins.",

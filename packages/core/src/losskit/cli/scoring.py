@@ -99,6 +99,8 @@ def image_term(config: Mapping[str, Any], device: str) -> Term:
     Raises:
         ConfigError: its loss takes other inputs, or there is no such device.
     """
+    import torch
+
     from losskit.factory import build
     from losskit.loss import input_parameters
 
@@ -111,6 +113,7 @@ def image_term(config: Mapping[str, Any], device: str) -> Term:
             "see `losskit list --tag image`"
         )
     try:
+        torch.empty(0, device=device)  # a loss without parameters would not notice
         return term.to(device).eval()
     except (RuntimeError, AssertionError) as error:  # no such device, or none of it here
         raise ConfigError(f"--device {device}: {one_line(error)}") from error

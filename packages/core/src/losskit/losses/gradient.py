@@ -6,8 +6,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from losskit.loss import Loss, without_gradient
-from losskit.losses.pixel import _check, l1_loss
+from losskit.losses.pixel import MaskedDistance, _check, l1_loss
 from losskit.reduction import Reduction, check_reduction
 
 _SOBEL_X = ((1.0, 0.0, -1.0), (2.0, 0.0, -2.0), (1.0, 0.0, -1.0))
@@ -20,6 +19,7 @@ def gradient_loss(
     weight: Tensor | float | None = None,
     *,
     reduction: Reduction = "mean",
+    sample_wise: bool = False,
 ) -> Float[Tensor, "..."]:
     r"""$|S_x p - S_x t| + |S_y p - S_y t|$ with the unnormalised 3×3 Sobel kernels.
 
@@ -31,6 +31,7 @@ def gradient_loss(
         target: of the same shape and range.
         weight: a number, or a mask; see [`l1_loss`][losskit.losses.pixel.l1_loss].
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        sample_wise: average each sample over its own mask first.
 
     Returns:
         A scalar, or for ``"none"`` a tensor like ``pred``; 0 at a perfect prediction.
@@ -49,28 +50,26 @@ def gradient_loss(
     difference = (pred - target).reshape(b * c, 1, h, w)
     edges = F.conv2d(difference, kernels.to(difference.dtype), padding=1).view(b, c, 2, h, w)
     zero = edges.new_zeros(()).expand(b, c, h, w)
-    horizontal = l1_loss(edges[:, :, 0], zero, weight=weight, reduction=reduction)
-    return horizontal + l1_loss(edges[:, :, 1], zero, weight=weight, reduction=reduction)
+    options = {"weight": weight, "reduction": reduction, "sample_wise": sample_wise}
+    return l1_loss(edges[:, :, 0], zero, **options) + l1_loss(edges[:, :, 1], zero, **options)
 
 
-class GradientLoss(Loss):
+class GradientLoss(MaskedDistance):
     """[`gradient_loss`][losskit.losses.gradient.gradient_loss] as a module.
+
+    ``target`` gets no gradient; use the function where both sides learn.
 
     Args:
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        sample_wise: average each sample over its own mask first.
 
     Raises:
         ValueError: ``reduction`` is unknown.
     """
 
-    def __init__(self, reduction: Reduction = "mean") -> None:
-        super().__init__()
-        check_reduction(reduction)
-        self.reduction: Reduction = reduction
+    def __init__(self, reduction: Reduction = "mean", sample_wise: bool = False) -> None:
+        super().__init__(gradient_loss, reduction, sample_wise)
 
     def forward(self, pred: Tensor, target: Tensor, weight: Tensor | float | None = None) -> Tensor:
-        """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``, under a mask.
-
-        ``target`` gets no gradient; use the function where both sides learn.
-        """
-        return gradient_loss(pred, without_gradient(target), weight, reduction=self.reduction)
+        """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``, under a mask."""
+        return self.distance(pred, target, weight)

@@ -113,12 +113,12 @@ def charbonnier_loss(
     return torch.sqrt(difference * difference + eps)
 
 
+@masked_loss
 def huber_loss(
     pred: Float[Tensor, "*shape"],
     target: Float[Tensor, "*shape"],
     *,
     delta: float = 1.0,
-    reduction: Reduction = "mean",
 ) -> Float[Tensor, "..."]:
     r"""Quadratic below ``delta``, linear above: $\frac12 d^2$, or $\delta(|d| - \frac12\delta)$.
 
@@ -127,7 +127,9 @@ def huber_loss(
         target: of the same shape and units.
         delta: where the two meet, positive, in units of the pixels. Smooth L1 is this divided by
             ``delta``.
+        weight: as in [`l1_loss`][losskit.losses.pixel.l1_loss].
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        sample_wise: average each sample over its own mask first.
 
     Returns:
         A scalar, or for ``"none"`` a tensor like ``pred``; 0 where they are equal.
@@ -140,11 +142,10 @@ def huber_loss(
         Huber, Robust Estimation of a Location Parameter, Annals of Mathematical Statistics 1964,
         doi:10.1214/aoms/1177703732.
     """
-    check_reduction(reduction)
     _check(pred, target)
     if delta <= 0:
         raise ValueError(f"delta must be positive, not {delta!r}")
-    return F.huber_loss(pred, target, reduction=reduction, delta=delta)
+    return F.huber_loss(pred, target, reduction="none", delta=delta)
 
 
 class MaskedDistance(Loss):
@@ -253,27 +254,25 @@ class CharbonnierLoss(MaskedDistance):
         return self.distance(pred, target, weight)
 
 
-class HuberLoss(Loss):
-    """[`huber_loss`][losskit.losses.pixel.huber_loss] as a module.
+class HuberLoss(MaskedDistance):
+    """[`huber_loss`][losskit.losses.pixel.huber_loss] as a module; ``target`` gets no gradient.
 
     Args:
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
         delta: where the quadratic part ends; units of the pixels.
+        sample_wise: average each sample over its own mask first.
 
     Raises:
         ValueError: ``reduction`` is unknown, or ``delta`` is not positive.
     """
 
-    def __init__(self, reduction: Reduction = "mean", delta: float = 1.0) -> None:
-        super().__init__()
-        check_reduction(reduction)
+    def __init__(
+        self, reduction: Reduction = "mean", delta: float = 1.0, sample_wise: bool = False
+    ) -> None:
         if delta <= 0:
             raise ValueError(f"delta must be positive, not {delta!r}")
-        self.reduction: Reduction = reduction
-        self.delta = delta
+        super().__init__(huber_loss, reduction, sample_wise, delta=delta)
 
-    def forward(self, pred: Tensor, target: Tensor) -> Tensor:
-        """The loss of ``pred`` against ``target``, of one shape; ``target`` gets no gradient."""
-        return huber_loss(
-            pred, without_gradient(target), delta=self.delta, reduction=self.reduction
-        )
+    def forward(self, pred: Tensor, target: Tensor, weight: Tensor | float | None = None) -> Tensor:
+        """The loss of ``pred`` against ``target``, of one shape, under a mask."""
+        return self.distance(pred, target, weight)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from jaxtyping import Float
 from torch import Tensor
 
 from losskit.loss import Loss, without_gradient
 from losskit.losses.pixel import l1_loss
+from losskit.reduction import check_reduction
+
+_REDUCTIONS = ("mean", "sum")
 
 
 def masked_tv_loss(
-    pred: Float[Tensor, "b c h w"], mask: Float[Tensor, "b m h w"] | None = None
+    pred: Float[Tensor, "b c h w"],
+    mask: Float[Tensor, "b m h w"] | None = None,
+    *,
+    reduction: Literal["mean", "sum"] = "mean",
+    sample_wise: bool = False,
 ) -> Float[Tensor, ""]:
     r"""The mean step between vertical neighbours plus that between horizontal ones, $|p_{i+1} - p_i|$.
 
@@ -20,12 +29,16 @@ def masked_tv_loss(
         pred: images in any range, at least 2×2.
         mask: 1 where it counts, one channel or as many as ``pred``; a pair of neighbours takes the
             mask of its first (upper or left) pixel. ``None``: everywhere.
+        reduction: ``"mean"`` or ``"sum"`` of each of the two. There is no value per pixel: the two
+            directions have different sizes.
+        sample_wise: average each sample over its own mask first.
 
     Returns:
         A scalar, at least 0; 0 for a flat image.
 
     Raises:
-        ValueError: ``pred`` is not 4-D or smaller than 2×2, or the mask does not fit.
+        ValueError: ``pred`` is not 4-D or smaller than 2×2, or the mask does not fit, or
+            ``reduction`` is unknown.
         TypeError: ``pred`` is not a floating-point tensor.
 
     References:
@@ -41,18 +54,37 @@ def masked_tv_loss(
         raise ValueError(
             f"mask of shape {tuple(mask.shape)} does not fit pred of shape {tuple(pred.shape)}"
         )
-    vertical = l1_loss(
-        pred[:, :, :-1], pred[:, :, 1:], weight=None if mask is None else mask[:, :, :-1]
-    )
-    horizontal = l1_loss(
-        pred[..., :-1], pred[..., 1:], weight=None if mask is None else mask[..., :-1]
-    )
-    return vertical + horizontal
+    check_reduction(reduction, _REDUCTIONS)
+    options = {"reduction": reduction, "sample_wise": sample_wise}
+    upper, left = (None, None) if mask is None else (mask[:, :, :-1], mask[..., :-1])
+    vertical = l1_loss(pred[:, :, :-1], pred[:, :, 1:], weight=upper, **options)
+    return vertical + l1_loss(pred[..., :-1], pred[..., 1:], weight=left, **options)
 
 
 class MaskedTVLoss(Loss):
-    """[`masked_tv_loss`][losskit.losses.tv.masked_tv_loss] as a module."""
+    """[`masked_tv_loss`][losskit.losses.tv.masked_tv_loss] as a module.
+
+    Args:
+        reduction: ``"mean"`` or ``"sum"``.
+        sample_wise: average each sample over its own mask first.
+
+    Raises:
+        ValueError: ``reduction`` is unknown.
+    """
+
+    def __init__(
+        self, reduction: Literal["mean", "sum"] = "mean", sample_wise: bool = False
+    ) -> None:
+        super().__init__()
+        check_reduction(reduction, _REDUCTIONS)
+        self.reduction: Literal["mean", "sum"] = reduction
+        self.sample_wise = sample_wise
 
     def forward(self, pred: Tensor, mask: Tensor | None = None) -> Tensor:
         """The total variation of ``pred``, ``(b, c, h, w)``, where ``mask`` is 1."""
-        return masked_tv_loss(pred, without_gradient(mask))
+        return masked_tv_loss(
+            pred,
+            without_gradient(mask),
+            reduction=self.reduction,
+            sample_wise=self.sample_wise,
+        )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import nn
 
-from losskit.errors import ConfigError, LosskitError
+from losskit.errors import ConfigError, LosskitError, nearest
 from losskit.spec import one_line
 from losskit_gan.model import GANWithCustomizedLoss
 from losskit_gan.trainer.config import TrainConfig
@@ -30,6 +32,17 @@ def network(config: Mapping[str, Any], *, allow_import: bool, where: str) -> nn.
         allow_import=allow_import,
         where=f"{where}.type",
     )
+    try:
+        known = inspect.signature(factory).parameters
+    except (TypeError, ValueError):  # some built-in callables have none: let the call say it
+        known = MappingProxyType({})
+    if known and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
+        for key in arguments:
+            if key not in known:
+                raise ConfigError(
+                    f"{where}.{key}: {config['type']} has no argument {key!r}"
+                    f"{nearest(str(key), known)}; it takes {', '.join(known) or 'none'}"
+                )
     try:
         made = factory(**arguments)
     except (TypeError, ValueError) as error:
@@ -82,8 +95,6 @@ def optimizer(config: TrainConfig, player: str, module: nn.Module) -> torch.opti
     Raises:
         ConfigError: the network has nothing to learn, or the optimiser refuses its values.
     """
-    import inspect
-
     values = config.optimizer.of(player)
     cls = getattr(torch.optim, values.pop("type"))
     values.pop("clip_norm")

@@ -20,6 +20,7 @@ from losskit_gan.trainer.engine import FabricEngine, make_fabric, raw
 from losskit_gan.trainer.interrupt import Interrupt
 from losskit_gan.trainer.progress import Progress
 from losskit_gan.trainer.recorder import Recorder
+from losskit_gan.trainer.rehearsal import rehearse
 from losskit_gan.trainer.sources import open_source
 from losskit_gan.trainer.state import gather, restore
 
@@ -36,8 +37,8 @@ class Stopped(Exception):  # noqa: N818 - no error: the user asked for it
 class Trainer:
     """One training run.
 
-    Everything that can be wrong with the config is found here, before a step is made: networks and
-    losses are built and the headers of all images are read.
+    What is wrong with the config is found here, before anything is written: networks and losses are
+    built, the headers of all images are read, and both players make a trial step on copies.
 
     Args:
         config: the checked config.
@@ -65,6 +66,7 @@ class Trainer:
         self._base_rates = {p: o.param_groups[0]["lr"] for p, o in self.optimizers.items()}
         if config.model.warm_start is not None:
             self._warm_start(Path(config.model.warm_start))
+        rehearse(self.model, self.source, config)
         self.ema: ExponentialMovingAverage | None = None
         self.recorder = Recorder(self.out, tensorboard=config.logging.tensorboard)
         self.fabric: Any = None
