@@ -89,7 +89,7 @@ def curves(runs: dict[str, Path], path: Path) -> None:
         for name in (name for name in names if not name.startswith("total")):
             points = [(row["step"], row[name]) for row in rows if name in row]
             axes.plot(*zip(*points, strict=True), label=name.removeprefix("loss_"))
-        axes.set(title=title, xlabel="step", yscale="symlog" if index else "log")
+        axes.set(title=title, xlabel="step", yscale="log")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     figure.savefig(path, dpi=110)
