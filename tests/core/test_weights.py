@@ -30,6 +30,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def _file_name(spec: WeightsSpec) -> str:
+    """The published name with the checksum's beginning, as torch.hub names files."""
+    return f"net-v1-{spec.sha256[:8]}.pth"
+
+
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
     file = tmp_path / "remote" / "net-v1.pth"
@@ -68,9 +73,11 @@ def test_the_folder_is_ours_or_torchs(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_a_file_is_fetched_verified_and_loaded(spec: WeightsSpec, cache: Path) -> None:
     assert verify_weights(spec) == "missing"
     seen: list[tuple[int, int]] = []
-    assert pull_weights(spec, lambda done, size: seen.append((done, size))) == cache / "net-v1.pth"
+    assert pull_weights(spec, lambda done, size: seen.append((done, size))) == cache / _file_name(
+        spec
+    )
     assert seen[-1] == (spec.size, spec.size)
-    assert [path.name for path in cache.iterdir()] == ["net-v1.pth"]
+    assert [path.name for path in cache.iterdir()] == [_file_name(spec)]
     assert verify_weights(spec) == "ok"
     assert torch.equal(load_weights("net")["layer.weight"], torch.arange(4.0))
 
@@ -105,7 +112,7 @@ def test_a_wrong_file_in_the_cache_is_never_loaded(spec: WeightsSpec, cache: Pat
 def test_a_missing_file_says_which_where_and_how(spec: WeightsSpec, cache: Path) -> None:
     with pytest.raises(WeightsError) as caught:
         load_weights("net")
-    for part in ("net-v1.pth", str(cache), "`losskit weights pull net`", spec.url):
+    for part in (_file_name(spec), str(cache), "`losskit weights pull net`", spec.url):
         assert part in str(caught.value)
 
 
@@ -187,16 +194,16 @@ def test_the_command_line_from_nothing_to_a_verified_file(
     assert main(["weights", "verify", "net"]) == 1
     assert capsys.readouterr().out.startswith("missing")
     assert main(["weights", "pull", "net"]) == 0
-    assert capsys.readouterr().out.strip() == str(cache / "net-v1.pth")
+    assert capsys.readouterr().out.strip() == str(cache / _file_name(spec))
     code, shown = _json(capsys, "verify")
     assert (code, shown["weights"][0]["status"]) == (0, "ok")
-    (cache / "net-v1.pth").write_bytes(b"x")
+    (cache / _file_name(spec)).write_bytes(b"x")
     code, shown = _json(capsys, "verify")
     assert (code, shown["weights"][0]["status"]) == (1, "wrong")
     assert _json(capsys, "pull", "--all")[1]["weights"][0]["status"] == "ok"
     assert _json(capsys, "path", "net")[1] == {
         "schema": 1,
-        "path": str(cache / "net-v1.pth"),
+        "path": str(cache / _file_name(spec)),
         "exists": True,
     }
     assert main(["weights", "path"]) == 0
@@ -220,3 +227,16 @@ def test_nothing_known_and_nothing_here(
     assert main(["weights", "list"]) == 0
     assert main(["weights", "verify"]) == 0
     assert "no installed plugin names weights files" in capsys.readouterr().out
+
+
+def test_files_of_one_name_do_not_meet(cache: Path, tmp_path: Path) -> None:
+    specs = []
+    for index, folder in enumerate(("one", "two")):
+        file = tmp_path / folder / "model.pth"
+        file.parent.mkdir()
+        torch.save({"layer.weight": torch.full((4,), float(index))}, file)
+        checksum = hashlib.sha256(file.read_bytes()).hexdigest()
+        specs.append(WeightsSpec(folder, file.as_uri(), checksum, "MIT", file.stat().st_size))
+    for spec in specs:
+        pull_weights(spec)
+    assert [verify_weights(spec) for spec in specs] == ["ok", "ok"]

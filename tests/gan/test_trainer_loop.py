@@ -290,7 +290,10 @@ def test_warm_start_takes_weights_only(folder):
         ({"model": {"generator": {"type": "nonets:G"}}}, "cannot import 'nonets:G'"),
         ({"model": {"generator": {"type": "Nope"}}}, "there is no 'Nope'"),
         ({"model": {"generator": {"size": 8}}}, "model.generator needs 'type'"),
-        ({"model": {"generator": {"type": "usernets:G", "sise": 8}}}, "generator.sise: .* has no argument 'sise'; did you mean 'size'"),
+        (
+            {"model": {"generator": {"type": "usernets:G", "sise": 8}}},
+            "generator.sise: .* has no argument 'sise'; did you mean 'size'",
+        ),
         ({"model": {"generator": {"type": "builtins:dict"}}, "allow_import": True}, "made a dict"),
         ({"gan_loss": {"type": "GANLos"}}, "gan_loss: no loss is called.*did you mean 'GANLoss'"),
         ({"gan_loss": {"type": "GANLoss", "gan_type": "hing"}}, "did you mean 'hinge'"),

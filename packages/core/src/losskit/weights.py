@@ -64,8 +64,10 @@ def find_weights(name: str, specs: Iterable[WeightsSpec] | None = None) -> Weigh
 
 def weights_path(spec: WeightsSpec) -> Path:
     """Where the file of a spec belongs, whether it is there or not."""
-    name = Path(unquote(urlsplit(spec.url).path)).name
-    return cache_dir() / (name or spec.name)
+    name = Path(unquote(urlsplit(spec.url).path).rstrip("/.")).name or spec.name
+    path = Path(name)
+    # As torch.hub does: two files of one name, ours or somebody else's, must not meet.
+    return cache_dir() / f"{path.stem}-{spec.sha256[:8]}{path.suffix}"
 
 
 def verify_weights(spec: WeightsSpec) -> Status:

@@ -82,7 +82,10 @@ def finite_difference_penalty(
     noise = torch.randn_like(images) if noise is None else noise.to(dtype)
     with torch.autocast(images.device.type, enabled=False):
         if logits is None:
-            here = _sums(network(images.clone()), "discriminator's output")
+            # Both passes must draw the same random numbers: a dropout of its own in each would be
+            # divided by sigma.
+            with torch.random.fork_rng(devices=_devices_of(images)):
+                here = _sums(network(images.clone()), "discriminator's output")
         else:
             _check_precise(logits)
             here = _sums(logits, "logits")
@@ -90,6 +93,10 @@ def finite_difference_penalty(
         if here.shape != there.shape:
             raise ValueError(f"logits are of {len(here)} samples, images of {len(there)}")
         return reduce(((there - here) / sigma).square(), reduction)
+
+
+def _devices_of(images: Tensor) -> list[torch.device]:
+    return [images.device] if images.device.type == "cuda" else []
 
 
 def _check_precise(logits: Prediction) -> None:

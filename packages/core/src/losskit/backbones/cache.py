@@ -131,6 +131,7 @@ def clear_features() -> None:
 class StepEntry(NamedTuple):
     """Features of one image in one step; ``image`` is held so that its id stays its own."""
 
+    trunk: object  # held, so that its address, the key, is not another trunk's meanwhile
     image: Tensor
     stamp: Stamp
     has_graph: bool
@@ -192,15 +193,16 @@ class shared_features:  # noqa: N801 - reads as a statement, like torch.no_grad
 
     def __init__(self, owner: nn.Module | None = None) -> None:
         self._owner = owner
-        self._entered = False
+        self._began: list[bool] = []  # one entry a nested `with` of this very object
 
     def __enter__(self) -> shared_features:
-        if not torch.compiler.is_compiling() and _LOCAL.step is None:
+        if torch.compiler.is_compiling():
+            return self
+        self._began.append(_LOCAL.step is None)
+        if self._began[-1]:
             _LOCAL.step = Step(self._owner)
-            self._entered = True
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._entered:
+        if self._began and self._began.pop():
             _LOCAL.step = None
-            self._entered = False

@@ -112,8 +112,8 @@ class Backbone:
         if lasting:
             with trunk.lock:
                 trunk.cache.put(self.group, image, stamp, features)
-        elif step is not None:
-            step.entries[key] = StepEntry(image, stamp, has_graph, features)
+        if step is not None:  # the cache is small; a step may hold more images than it does
+            step.entries[key] = StepEntry(trunk, image, stamp, has_graph, features)
         return features
 
     def _compute(self, image: Tensor, layers: set[str], grad: bool) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from losskit.backbones.cache import FeatureCache
 from losskit.backbones.network import FeatureNetwork
@@ -129,18 +129,32 @@ def trunk_for(build: Callable[..., FeatureNetwork], args: tuple[Hashable, ...]) 
         trunk = _TRUNKS.get(key)
         if trunk is None:
             # No trace of the build in the caller's generator; the same random weights for all.
-            with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
+            # Whatever device and type the caller made the default: others will share it.
+            default = torch.get_default_dtype()
+            with (
+                torch.inference_mode(False),
+                torch.random.fork_rng(devices=[]),
+                torch.device("cpu"),
+            ):
                 torch.default_generator.manual_seed(0)
-                network = build(*args)
+                torch.set_default_dtype(torch.float32)
+                try:
+                    network = build(*args)
+                finally:
+                    torch.set_default_dtype(default)
             trunk = Trunk(key, network.eval().requires_grad_(False))
             _TRUNKS[key] = trunk
         return trunk
 
 
 def _file_stamps(args: tuple[Hashable, ...]) -> tuple[Hashable, ...]:
-    """A weights file written anew is another network."""
+    """A weights file written anew is another network, and so is a module whose weights changed."""
     stamps: list[Hashable] = []
     for value in args:
+        if isinstance(value, nn.Module):
+            tensors = [*value.parameters(), *value.buffers()]
+            stamps += [(t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors]
+            continue
         if isinstance(value, Path) or (isinstance(value, str) and "." in value):
             try:
                 stat = Path(value).stat()

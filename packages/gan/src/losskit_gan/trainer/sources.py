@@ -85,6 +85,8 @@ def decode(path: Path, channels: Literal[1, 3]) -> UInt8[Tensor, "c h w"]:
     try:
         with Image.open(path) as image:
             upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I;16"):  # Pillow would clip 16 bits, not scale them
+                upright = Image.fromarray((np.array(upright) >> 8).astype(np.uint8))
             pixels = np.array(upright.convert("RGB" if channels == 3 else "L"))
     except FileNotFoundError as error:
         raise DataError(f"there is no file {path}") from error

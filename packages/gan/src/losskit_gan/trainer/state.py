@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +16,28 @@ if TYPE_CHECKING:
     from losskit_gan.trainer.loop import Trainer
 
 FORMAT = 1
+#: What may differ when a run goes on: how long, where, and what is written on the way.
+_FREE = frozenset({"steps", "logging", "fabric", "out", "allow_import", "deterministic"})
+
+
+def _check_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> None:
+    """Raise CheckpointError where a value differs that the next step depends on."""
+    for key in [*saved, *(key for key in now if key not in saved)]:
+        where = f"{path}.{key}" if path else str(key)
+        if where in _FREE or where in ("data.workers", "data.cache"):
+            continue
+        before, after = saved.get(key), now.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            _check_same_run(before, after, where)
+        elif _plain(before) != _plain(after):
+            raise checkpoints.CheckpointError(
+                f"the checkpoint was written with {where}={before!r}, not {after!r}: set it back, "
+                "or start a run of its own with model.warm_start"
+            )
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def gather(trainer: Trainer) -> dict[str, Any]:
@@ -56,6 +79,7 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
         raise checkpoints.CheckpointError(
             f"the checkpoint has format {state.get('format')!r}; this version reads {FORMAT}"
         )
+    _check_same_run(state["config"], as_mapping(trainer.config))
     world_size = trainer.fabric.world_size
     if len(state["random"]) != world_size:
         raise checkpoints.CheckpointError(
