@@ -16,7 +16,7 @@ from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipP
 
 
 class _ObjectiveParser(CodeBlockParser):
-    """A YAML block with ``terms`` is an objective, and must build."""
+    """A YAML block with ``terms`` is an objective, one with ``gan_loss`` two; both must build."""
 
     language = "yaml"
 
@@ -26,6 +26,10 @@ class _ObjectiveParser(CodeBlockParser):
         config = yaml.safe_load(example.parsed)
         if isinstance(config, dict) and "terms" in config:
             losskit.load_objective(config)
+        elif isinstance(config, dict) and "gan_loss" in config:
+            from losskit_gan import GANObjective
+
+            GANObjective(**config)
 
 
 class _CommandParser(CodeBlockParser):

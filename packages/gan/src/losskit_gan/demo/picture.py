@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -93,6 +94,53 @@ def curves(runs: dict[str, Path], path: Path) -> None:
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     figure.savefig(path, dpi=110)
+
+
+def spectrum(columns: Sequence[Column], path: Path) -> None:
+    """Plot how much of the truth's detail each attempt has, by fineness: sharpness as a number.
+
+    Args:
+        columns: the last is the truth; those without figures are left out.
+        path: the picture; its suffix chooses the format.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    truth = _radial_power(columns[-1].image)
+    fineness = (np.arange(len(truth)) + 0.5) / len(truth)
+    # Shapes that a reader of any colour vision tells apart (Okabe and Ito's colours).
+    styles = (("#999999", ":"), ("#0072b2", "-"), ("#d55e00", "-"), ("#009e73", "--"))
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "losskit"}):
+        figure = Figure(figsize=(6.4, 3.4), layout="constrained")
+        axes = figure.add_subplot()
+        attempts = [column for column in columns if column.psnr is not None]
+        for column, (colour, line) in zip(attempts, styles, strict=False):
+            share = 100 * _radial_power(column.image) / truth
+            axes.plot(fineness, share, line, color=colour, linewidth=2, label=column.label)
+        axes.axhline(100, color="black", linewidth=1)
+        axes.axvline(0.5, color="black", linewidth=1, linestyle=(0, (1, 3)))
+        axes.text(0.51, 132, "finer than the input's pixels", fontsize=9)
+        axes.set(
+            xlabel="spatial frequency (1 = the finest the picture can hold)",
+            ylabel="power, % of the truth's",
+            xlim=(0, 1),
+            ylim=(0, 140),
+        )
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=9, loc="lower left")
+        figure.savefig(path, dpi=110, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+def _radial_power(image: Tensor, bins: int = 24) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The luminance's power, averaged over rings of equal frequency up to Nyquist's."""
+    grey = image[0].double().mean(0).numpy()
+    window = np.outer(np.hanning(grey.shape[0]), np.hanning(grey.shape[1]))
+    power = np.abs(np.fft.fft2((grey - grey.mean()) * window)) ** 2
+    rows, columns = (np.fft.fftfreq(size)[:, None] for size in grey.shape)
+    radius = np.hypot(rows, columns.T) / 0.5
+    ring = np.minimum((radius * bins).astype(int), bins)  # the corners beyond Nyquist: a last ring
+    sums = np.bincount(ring.ravel(), power.ravel(), minlength=bins + 1)
+    return (sums / np.bincount(ring.ravel(), minlength=bins + 1))[:bins]
 
 
 def _as_image(image: Tensor):  # type: ignore[no-untyped-def]

@@ -16,7 +16,7 @@ from losskit.config import read_config
 from losskit.errors import LosskitError
 from losskit_gan.demo.evaluate import Column, feature_distance, measure, table
 from losskit_gan.demo.photos import photo
-from losskit_gan.demo.picture import comparison, curves
+from losskit_gan.demo.picture import comparison, curves, spectrum
 from losskit_gan.trainer import sampling
 from losskit_gan.trainer.checkpoints import write_atomically
 from losskit_gan.trainer.config import load_train_config
@@ -40,8 +40,8 @@ _PERCEPTUAL = {
 def run_demo(out: Path, *, minutes: float = _MINUTES, progress: bool = True) -> str:
     """Train with L1 alone, then with the full objective, and write a folder to look at.
 
-    It holds each run (config, ``metrics.csv``, checkpoint), ``comparison.png``, ``curves.png`` and
-    ``table.txt``. Started again after Ctrl-C, it goes on where it stopped.
+    It holds each run (config, ``metrics.csv``, checkpoint), ``comparison.png``, ``curves.png``,
+    ``spectrum.svg`` and ``table.txt``. Started again after Ctrl-C, it goes on where it stopped.
 
     Args:
         out: the folder.
@@ -70,6 +70,7 @@ def run_demo(out: Path, *, minutes: float = _MINUTES, progress: bool = True) -> 
     columns = _columns(plans)
     comparison(columns, CROPS, out / "comparison.png")
     curves({title: Path(plan["out"]) for title, plan in plans.items()}, out / "curves.png")
+    spectrum(columns, out / "spectrum.svg")
     text = table(columns)
     write_atomically(out / "table.txt", (text + "\n").encode())
     seconds = time.perf_counter() - begin
