@@ -7,7 +7,15 @@ import pytest
 import torch
 from focal_frequency_loss import FocalFrequencyLoss as TheirLoss
 
-from losskit_perceptual.frequency import FFTLoss, FocalFrequencyLoss, fft_loss, focal_frequency_loss
+from losskit.errors import RangeWarning
+from losskit_perceptual.frequency import (
+    FFTLoss,
+    FocalFrequencyLoss,
+    fft_loss,
+    focal_frequency_loss,
+)
+from losskit_perceptual.ldl import LDLLoss
+from losskit_perceptual.pyramid import LaplacianPyramidLoss
 
 
 @pytest.mark.parametrize(
@@ -84,3 +92,14 @@ def test_no_gradient_reaches_the_target() -> None:
 def test_errors_name_the_argument(call: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call(torch.rand(1, 3, 16, 16))  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "loss", [FFTLoss(), FocalFrequencyLoss(), LaplacianPyramidLoss(levels=2), LDLLoss()]
+)
+def test_a_range_far_off_warns_once(loss: torch.nn.Module) -> None:
+    pred, target = torch.rand(2, 1, 3, 16, 16).unbind()
+    pred = pred * 255
+    with pytest.warns(RangeWarning, match="pred holds values .*data_range"):
+        loss(pred, target)
+    loss(pred, target)

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from losskit.data_range import DataRange, RangeCheck, parse_data_range
 from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction, check_same_shape, reduce
 
@@ -135,6 +136,7 @@ class FocalFrequencyLoss(Loss):
         log_matrix: take the logarithm of the weights first.
         batch_matrix: scale the weights by the batch's largest.
         reduction: over samples: ``"mean"``, ``"sum"`` or ``"none"``.
+        data_range: the images' range: 1.0, 255 or ``(-1, 1)``; a tensor far outside warns once.
 
     Raises:
         ValueError: ``reduction`` is unknown.
@@ -148,6 +150,7 @@ class FocalFrequencyLoss(Loss):
         log_matrix: bool = False,
         batch_matrix: bool = False,
         reduction: Reduction = "mean",
+        data_range: DataRange = 1.0,
     ) -> None:
         super().__init__()
         check_reduction(reduction)
@@ -157,10 +160,11 @@ class FocalFrequencyLoss(Loss):
         self.log_matrix = log_matrix
         self.batch_matrix = batch_matrix
         self.reduction: Reduction = reduction
+        self._check_range = RangeCheck(parse_data_range(data_range), type(self).__name__)
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
         """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``."""
-        return focal_frequency_loss(
+        value = focal_frequency_loss(
             pred,
             target,
             alpha=self.alpha,
@@ -170,6 +174,8 @@ class FocalFrequencyLoss(Loss):
             batch_matrix=self.batch_matrix,
             reduction=self.reduction,
         )
+        self._check_range(pred=pred, target=target)
+        return value
 
 
 class FFTLoss(Loss):
@@ -178,19 +184,25 @@ class FFTLoss(Loss):
     Args:
         norm: ``"backward"``, ``"ortho"`` or ``"forward"``, as in ``torch.fft``.
         reduction: over samples: ``"mean"``, ``"sum"`` or ``"none"``.
+        data_range: the images' range: 1.0, 255 or ``(-1, 1)``; a tensor far outside warns once.
 
     Raises:
         ValueError: an option is unknown.
     """
 
-    def __init__(self, norm: str = "backward", reduction: Reduction = "mean") -> None:
+    def __init__(
+        self, norm: str = "backward", reduction: Reduction = "mean", data_range: DataRange = 1.0
+    ) -> None:
         super().__init__()
         check_reduction(reduction)
         if norm not in _NORMS:
             raise ValueError(f"norm must be one of {', '.join(_NORMS)}, not {norm!r}")
         self.norm = norm
         self.reduction: Reduction = reduction
+        self._check_range = RangeCheck(parse_data_range(data_range), type(self).__name__)
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
         """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``."""
-        return fft_loss(pred, target, norm=self.norm, reduction=self.reduction)
+        value = fft_loss(pred, target, norm=self.norm, reduction=self.reduction)
+        self._check_range(pred=pred, target=target)
+        return value

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from losskit.data_range import DataRange, RangeCheck, parse_data_range
 from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction, check_same_shape, reduce
 
@@ -106,19 +107,25 @@ class LDLLoss(Loss):
     Args:
         window_size: of the local variance, odd, in pixels.
         reduction: over samples: ``"mean"``, ``"sum"`` or ``"none"``.
+        data_range: the images' range: 1.0, 255 or ``(-1, 1)``; a tensor far outside warns once.
 
     Raises:
         ValueError: ``reduction`` is unknown, or ``window_size`` even.
     """
 
-    def __init__(self, window_size: int = 7, reduction: Reduction = "mean") -> None:
+    def __init__(
+        self, window_size: int = 7, reduction: Reduction = "mean", data_range: DataRange = 1.0
+    ) -> None:
         super().__init__()
         check_reduction(reduction)
         if window_size < 3 or window_size % 2 == 0:
             raise ValueError(f"window_size must be odd and at least 3, not {window_size!r}")
         self.window_size = window_size
         self.reduction: Reduction = reduction
+        self._check_range = RangeCheck(parse_data_range(data_range), type(self).__name__)
 
     def forward(self, pred: Tensor, target: Tensor, ema: Tensor | None = None) -> Tensor:
         """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``, given the average's images."""
-        return ldl_loss(pred, target, ema, window_size=self.window_size, reduction=self.reduction)
+        value = ldl_loss(pred, target, ema, window_size=self.window_size, reduction=self.reduction)
+        self._check_range(pred=pred, target=target)
+        return value

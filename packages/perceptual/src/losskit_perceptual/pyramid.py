@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from losskit.data_range import DataRange, RangeCheck, parse_data_range
 from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction, check_same_shape, reduce
 
@@ -103,12 +104,19 @@ class LaplacianPyramidLoss(Loss):
         levels: of the pyramid, the low-pass rest included.
         base: how much more each coarser level weighs: 1 in GLO, 2 in matting.
         reduction: over samples: ``"mean"``, ``"sum"`` or ``"none"``.
+        data_range: the images' range: 1.0, 255 or ``(-1, 1)``; a tensor far outside warns once.
 
     Raises:
         ValueError: an option is out of range.
     """
 
-    def __init__(self, levels: int = 5, base: float = 1.0, reduction: Reduction = "mean") -> None:
+    def __init__(
+        self,
+        levels: int = 5,
+        base: float = 1.0,
+        reduction: Reduction = "mean",
+        data_range: DataRange = 1.0,
+    ) -> None:
         super().__init__()
         check_reduction(reduction)
         if levels < 1:
@@ -116,9 +124,12 @@ class LaplacianPyramidLoss(Loss):
         self.levels = levels
         self.base = base
         self.reduction: Reduction = reduction
+        self._check_range = RangeCheck(parse_data_range(data_range), type(self).__name__)
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
         """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``."""
-        return laplacian_pyramid_loss(
+        value = laplacian_pyramid_loss(
             pred, target, levels=self.levels, base=self.base, reduction=self.reduction
         )
+        self._check_range(pred=pred, target=target)
+        return value
