@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import socket
 
 import pytest
 import torch
@@ -79,9 +78,9 @@ class _Called:
         return self.generator(self.noise, return_latents=return_latents)
 
 
-def _worker(rank, world, port, folder):
+def _worker(rank, world, folder):
     torch.set_num_threads(1)
-    address = f"tcp://127.0.0.1:{port}"
+    address = (folder / "store").as_uri()  # a port would have to be found free, and could be lost
     dist.init_process_group("gloo", init_method=address, rank=rank, world_size=world)
     try:
         torch.save(_gradients(rank, world, DistributedDataParallel), folder / f"{rank}.pt")
@@ -91,10 +90,7 @@ def _worker(rank, world, port, folder):
 
 @pytest.mark.skipif(not dist.is_gloo_available(), reason="torch was built without gloo")
 def test_two_processes_equal_the_joint_batch(tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    mp.spawn(_worker, args=(2, port, tmp_path), nprocs=2)
+    mp.spawn(_worker, args=(2, tmp_path), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     torch.testing.assert_close(first, second, atol=1e-12, rtol=0)
     joint = _gradients(0, 1, lambda net: net)

@@ -92,7 +92,7 @@ def test_a_file_with_another_checksum_is_not_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOSSKIT_CACHE", str(tmp_path))
-    (tmp_path / "recognition_arcface_ir_se50.pth").write_bytes(b"not it")
+    (tmp_path / "recognition_arcface_ir_se50-a035c768.pth").write_bytes(b"not it")
     with pytest.raises(WeightsError, match="sha256"):
         FaceIdLoss()
 

@@ -97,7 +97,10 @@ def build(config: Mapping[str, Any] | Term, /, *, allow_import: bool = False) ->
     elif isinstance(weight, bool) or not isinstance(weight, (int, float, AdaptiveWeight)):
         raise ConfigError(f"loss_weight of {spec.name} must be a number, not {weight!r}")
     elif not isinstance(weight, AdaptiveWeight):
-        weight = float(weight)
+        try:
+            weight = float(weight)
+        except OverflowError:  # a whole number beyond every float
+            weight = math.inf
         if not math.isfinite(weight):
             raise ConfigError(f"loss_weight of {spec.name} must be finite, not {weight!r}")
     name = routing.pop("loss_name", None)

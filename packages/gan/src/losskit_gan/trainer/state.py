@@ -31,8 +31,8 @@ def _check_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], path: str 
             _check_same_run(before, after, where)
         elif _plain(before) != _plain(after):
             raise checkpoints.CheckpointError(
-                f"the checkpoint was written with {where}={before!r}, not {after!r}: set it back, "
-                "or start a run of its own with model.warm_start"
+                f"the checkpoint is not of this config: it was written with {where}={before!r}, not "
+                f"{after!r}; set it back, or start a run of its own with model.warm_start"
             )
 
 
@@ -79,13 +79,13 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
         raise checkpoints.CheckpointError(
             f"the checkpoint has format {state.get('format')!r}; this version reads {FORMAT}"
         )
-    _check_same_run(state["config"], as_mapping(trainer.config))
     world_size = trainer.fabric.world_size
     if len(state["random"]) != world_size:
         raise checkpoints.CheckpointError(
             f"the checkpoint was written by {len(state['random'])} processes; resuming exactly "
             f"needs as many, not {world_size} (or start anew with model.warm_start)"
         )
+    _check_same_run(state["config"], as_mapping(trainer.config))
     try:
         for player, optimizer in trainer.optimizers.items():
             raw(getattr(trainer.model, player)).load_state_dict(state["networks"][player])
