@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -90,8 +92,20 @@ def _worker(rank, world, folder):
 
 @pytest.mark.skipif(not dist.is_gloo_available(), reason="torch was built without gloo")
 def test_two_processes_equal_the_joint_batch(tmp_path):
-    mp.spawn(_worker, args=(2, tmp_path), nprocs=2)
+    # This very file as a script: what a spawned process would have to import depends on the runner.
+    command = [sys.executable, __file__]
+    ranks = [
+        subprocess.Popen([*command, str(rank), str(tmp_path)], stderr=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    for process in ranks:
+        _, errors = process.communicate(timeout=240)
+        assert process.returncode == 0, errors
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     torch.testing.assert_close(first, second, atol=1e-12, rtol=0)
     joint = _gradients(0, 1, lambda net: net)
     torch.testing.assert_close(first, joint, atol=1e-5, rtol=1e-5)
+
+
+if __name__ == "__main__":
+    _worker(int(sys.argv[1]), 2, Path(sys.argv[2]))
