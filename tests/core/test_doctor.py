@@ -1,0 +1,58 @@
+"""``losskit doctor`` and ``losskit plugins --requirements``: what they find, and their exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from losskit.cli import main
+
+MISMATCH = (
+    "Traceback (most recent call last):\nRuntimeError: operator torchvision::nms does not exist\n"
+)
+
+
+def _findings(capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, dict[str, str]]]:
+    code = main(["doctor", "--json"])
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["schema"] == 1
+    return code, {finding["subject"]: finding for finding in shown["findings"]}
+
+
+def _importing_gives(monkeypatch: pytest.MonkeyPatch, code: int, errors: str) -> None:
+    done = subprocess.CompletedProcess([], code, stdout="2.15.0 False 2\n0.29.0\n", stderr=errors)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+
+
+def test_a_sound_installation_is_found_sound(capsys: pytest.CaptureFixture[str]) -> None:
+    code, found = _findings(capsys)
+    assert code == 0
+    assert found["torch and torchvision"]["level"] == "ok"
+    assert found["plugin core 0.1.0"]["text"].startswith("ok, 10 losses")
+
+
+def test_a_mismatch_of_torch_and_torchvision_is_recognised(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _importing_gives(monkeypatch, 1, MISMATCH)
+    code, found = _findings(capsys)
+    assert code == 1
+    assert found["torch and torchvision"]["level"] == "problem"
+    assert "pip install torchvision" in found["torch and torchvision"]["hint"]
+
+
+def test_a_plugin_control_that_names_nothing_is_a_problem(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _importing_gives(monkeypatch, 0, "")
+    monkeypatch.setenv("LOSSKIT_DISABLE", "perceptul")
+    code, found = _findings(capsys)
+    assert code == 1
+    assert "did you mean 'perceptual'" in found["LOSSKIT_DISABLE"]["text"]
+
+
+def test_requirements_pin_what_supplied_the_losses(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plugins", "--requirements"]) == 0
+    assert "losskit-gan==0.1.0" in capsys.readouterr().out.splitlines()
