@@ -53,8 +53,17 @@ def test_a_good_one_is_frozen_and_hashable() -> None:
 
 @pytest.mark.parametrize("sha256", ["", "0" * 63, "g" * 64, "A" * 64])
 def test_a_weights_spec_needs_a_checksum(sha256) -> None:
-    with pytest.raises(ValueError, match="sha256 of 'net' must be 64 hexadecimal digits"):
+    with pytest.raises(ValueError, match="sha256 of 'net' must be 64 hexadecimal digits, or None"):
         WeightsSpec("net", "https://example.org/net", sha256, "MIT", 1)
+
+
+def test_a_weights_spec_says_outright_that_it_has_none() -> None:
+    spec = WeightsSpec("net", "https://example.org/net", None, "unknown", None)
+    assert spec.sha256 is None
+    with pytest.raises(TypeError, match="sha256"):
+        WeightsSpec("net", "https://example.org/net", license="MIT", size=1)
+    with pytest.raises(TypeError, match=r"WeightsSpec\.size must be a number of bytes, not '1'"):
+        WeightsSpec("net", "https://example.org/net", None, "MIT", "1")
 
 
 def test_targets() -> None:

@@ -1,5 +1,6 @@
 """The weights cache: finding, fetching, verifying, loading, and what the command line shows."""
 
+import dataclasses
 import hashlib
 import json
 import pickle
@@ -18,6 +19,7 @@ from losskit.weights import (
     load_weights,
     pull_weights,
     random_seed,
+    record_path,
     verify_weights,
     weights_path,
 )
@@ -242,3 +244,74 @@ def test_files_of_one_name_do_not_meet(cache: Path, tmp_path: Path) -> None:
     for spec in specs:
         pull_weights(spec)
     assert [verify_weights(spec) for spec in specs] == ["ok", "ok"]
+
+
+@pytest.fixture
+def unpublished(spec: WeightsSpec, monkeypatch: pytest.MonkeyPatch) -> WeightsSpec:
+    """The same file, with no checksum and no size known."""
+    made = dataclasses.replace(spec, sha256=None, size=None)
+    monkeypatch.setattr(facility, "known_weights", lambda: [made])
+    monkeypatch.setattr("losskit.cli.weights.known_weights", lambda: [made])
+    return made
+
+
+def test_without_a_published_checksum_the_first_file_is_recorded(
+    unpublished: WeightsSpec, cache: Path, published: Path
+) -> None:
+    checksum = hashlib.sha256(published.read_bytes()).hexdigest()
+    with pytest.warns(UserWarning, match=rf"no checksum is published .*{checksum}, is recorded"):
+        path = pull_weights(unpublished)
+    assert path == cache / "net-v1-net.pth"
+    assert record_path(unpublished).read_text() == f"{checksum}  net-v1-net.pth\n"
+    assert verify_weights(unpublished) == "recorded"
+    assert torch.equal(load_weights("net")["layer.weight"], torch.arange(4.0))  # no second warning
+    assert pull_weights(unpublished) == path
+
+
+def test_another_file_than_the_recorded_is_refused(
+    unpublished: WeightsSpec, cache: Path, published: Path
+) -> None:
+    with pytest.warns(UserWarning, match="no checksum is published"):
+        path = pull_weights(unpublished)
+    torch.save({"layer.weight": torch.zeros(4)}, path)
+    assert verify_weights(unpublished) == "wrong"
+    with pytest.raises(WeightsError, match="is not the 'net' that came first: its sha256 is"):
+        load_weights("net")
+    published.write_bytes(path.read_bytes())  # what the publisher offers has changed
+    with pytest.raises(WeightsError, match=r"If you trust it, delete .*\.pth\.sha256"):
+        pull_weights(unpublished)
+    record_path(unpublished).unlink()
+    with pytest.warns(UserWarning, match="no checksum is published"):
+        assert not load_weights("net")["layer.weight"].any()
+    assert verify_weights(unpublished) == "recorded"
+
+
+def test_a_file_put_there_by_hand_is_recorded_when_it_is_first_loaded(
+    unpublished: WeightsSpec, cache: Path, published: Path
+) -> None:
+    cache.mkdir()
+    weights_path(unpublished).write_bytes(published.read_bytes())
+    assert verify_weights(unpublished) == "unrecorded"
+    with pytest.warns(UserWarning, match="no checksum is published"):
+        load_weights("net")
+    assert verify_weights(unpublished) == "recorded"
+
+
+def test_the_command_line_says_that_no_checksum_is_known(
+    unpublished: WeightsSpec, cache: Path, published: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["weights", "list"]) == 0
+    assert "unknown" in capsys.readouterr().out
+    cache.mkdir()
+    weights_path(unpublished).write_bytes(published.read_bytes())
+    assert main(["weights", "verify"]) == 1
+    assert "no checksum known, and none recorded yet" in capsys.readouterr().out
+    with pytest.warns(UserWarning, match="no checksum is published"):
+        assert main(["weights", "pull", "net"]) == 0
+    capsys.readouterr()
+    assert main(["weights", "verify"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("recorded")
+    assert "no checksum known" in shown
+    shown = _json(capsys, "verify")[1]["weights"][0]
+    assert (shown["sha256"], shown["status"]) == (None, "recorded")

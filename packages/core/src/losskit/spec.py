@@ -119,28 +119,33 @@ class WeightsSpec:
     Args:
         name: what ``weights=`` and ``losskit weights`` call it (``"arcface-ir-se50"``).
         url: where it can be fetched.
-        sha256: hexadecimal checksum, verified before the file is ever loaded.
+        sha256: hexadecimal checksum, verified before the file is ever loaded. ``None`` where nobody
+            publishes one: the first file fetched is then recorded, and any other refused.
         license: the weights' licence, as its authors name it; ``"unknown"`` if they do not.
-        size: bytes.
+        size: bytes; ``None`` where it is not known.
         summary: one line: what it was trained on, who published it.
     """
 
     name: str
     url: str
-    sha256: str
+    sha256: str | None
     license: str
-    size: int
+    size: int | None
     summary: str = ""
     namespace: str = ""
 
     def __post_init__(self) -> None:
-        _check_strings(self, "name", "url", "sha256", "license", "summary", "namespace")
-        if isinstance(self.size, bool) or not isinstance(self.size, int):
+        _check_strings(self, "name", "url", "license", "summary", "namespace")
+        if isinstance(self.size, bool) or not isinstance(self.size, (int, type(None))):
             raise TypeError(f"WeightsSpec.size must be a number of bytes, not {self.size!r}")
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"{self.name!r} is not a weights name: letters, digits, '_', '.', '-'")
-        if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
-            raise ValueError(f"sha256 of {self.name!r} must be 64 hexadecimal digits")
+        if self.sha256 is not None:
+            _check_strings(self, "sha256")
+            if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
+                raise ValueError(
+                    f"sha256 of {self.name!r} must be 64 hexadecimal digits, or None if none is known"
+                )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import re
 import tempfile
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,7 +28,9 @@ SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 _CHUNK = 1 << 20
 _RANDOM = re.compile(r"random(?::(\d+))?")
 
-Status = Literal["ok", "missing", "wrong"]
+#: ``"recorded"``: no checksum is published, and the file is the one that was recorded first;
+#: ``"unrecorded"``: nor is one recorded.
+Status = Literal["ok", "missing", "wrong", "recorded", "unrecorded"]
 
 
 def cache_dir() -> Path:
@@ -67,31 +70,51 @@ def weights_path(spec: WeightsSpec) -> Path:
     name = Path(unquote(urlsplit(spec.url).path).rstrip("/.")).name or spec.name
     path = Path(name)
     # As torch.hub does: two files of one name, ours or somebody else's, must not meet.
-    return cache_dir() / f"{path.stem}-{spec.sha256[:8]}{path.suffix}"
+    mark = spec.name if spec.sha256 is None else spec.sha256[:8]
+    return cache_dir() / f"{path.stem}-{mark}{path.suffix}"
+
+
+def record_path(spec: WeightsSpec) -> Path:
+    """Where the checksum of the first file seen is written, if none is published for it.
+
+    In the form that ``sha256sum -c`` reads. To trust another file, delete the record.
+    """
+    path = weights_path(spec)
+    return path.with_name(f"{path.name}.sha256")
 
 
 def verify_weights(spec: WeightsSpec) -> Status:
-    """Whether the file is there and is the one that its authors published."""
+    """Whether the file is there and is the one that its authors published, or that came first."""
     path = weights_path(spec)
     if not path.is_file():
         return "missing"
-    return "ok" if _sha256(path) == spec.sha256 else "wrong"
+    expected = _expected(spec)
+    if expected is None:
+        return "unrecorded"
+    if _sha256(path) != expected:
+        return "wrong"
+    return "recorded" if spec.sha256 is None else "ok"
 
 
 def pull_weights(spec: WeightsSpec, progress: Callable[[int, int], None] | None = None) -> Path:
     """Fetch a file into the cache, unless the right one is there.
 
-    The file appears under its name only when it is complete and its checksum is right.
+    The file appears under its name only when it is complete and its checksum is right. Where no
+    checksum is published, that of the first file is recorded beside it, with a warning, and a
+    different one is refused from then on.
 
     Args:
         spec: what to fetch.
-        progress: called with the bytes so far and the bytes in all.
+        progress: called with the bytes so far and the bytes in all (0: not known).
 
     Raises:
         WeightsError: it cannot be fetched, or its checksum differs.
     """
     path = weights_path(spec)
-    if verify_weights(spec) == "ok":
+    status = verify_weights(spec)
+    if status == "unrecorded":
+        _check(spec, path)
+    if status in ("ok", "recorded", "unrecorded"):
         return path
     part = ""
     try:
@@ -107,7 +130,7 @@ def pull_weights(spec: WeightsSpec, progress: Callable[[int, int], None] | None 
                 file.write(chunk)
                 done += len(chunk)
                 if progress is not None:
-                    progress(done, spec.size)
+                    progress(done, spec.size or 0)
         _check(spec, Path(part))
         Path(part).replace(path)
     except (OSError, ValueError) as error:  # URLError is an OSError
@@ -125,7 +148,8 @@ def pull_weights(spec: WeightsSpec, progress: Callable[[int, int], None] | None 
 def find_file(name_or_path: str | Path, specs: Iterable[WeightsSpec] | None = None) -> Path:
     """The local file of weights given by name or by path; its checksum is verified.
 
-    Nothing is fetched: a training run should not begin with a download nobody asked for.
+    Nothing is fetched: a training run should not begin with a download nobody asked for. A file
+    that has no published checksum is recorded when it is first found, with a warning.
 
     Raises:
         WeightsError: the file is not there, or is not the published one.
@@ -196,13 +220,45 @@ def random_seed(weights: object) -> int | None:
     return None if match is None else int(match[1] or 0)
 
 
+def _expected(spec: WeightsSpec) -> str | None:
+    """The checksum that a file must have: the published one, else the recorded one."""
+    if spec.sha256 is not None:
+        return spec.sha256
+    try:
+        return record_path(spec).read_text().split()[0]
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 def _check(spec: WeightsSpec, path: Path) -> None:
-    found = _sha256(path)
-    if found != spec.sha256:
+    found, expected = _sha256(path), _expected(spec)
+    if expected is None:
+        _record(spec, found)
+    elif found != expected and spec.sha256 is None:
         raise WeightsError(
-            f"{path} is not the published {spec.name!r}: its sha256 is {found}, not "
-            f"{spec.sha256}; it was not loaded. Delete it and run `losskit weights pull {spec.name}`"
+            f"{path} is not the {spec.name!r} that came first: its sha256 is {found}, not {expected}; "
+            f"it was not loaded. If you trust it, delete {record_path(spec)}"
         )
+    elif found != expected:
+        raise WeightsError(
+            f"{path} is not the published {spec.name!r}: its sha256 is {found}, not {expected}; "
+            f"it was not loaded. Delete it and run `losskit weights pull {spec.name}`"
+        )
+
+
+def _record(spec: WeightsSpec, found: str) -> None:
+    """Trust on first use: nobody publishes a checksum, so hold later files against this one."""
+    record = record_path(spec)
+    try:
+        record.write_text(f"{found}  {weights_path(spec).name}\n")
+        done = f"is recorded in {record}; another file will be refused"
+    except OSError as error:
+        done = f"could not be recorded either: {one_line(error)}"
+    warnings.warn(
+        f"no checksum is published for the weights {spec.name!r}, so this file cannot be verified; "
+        f"its sha256, {found}, {done}",
+        stacklevel=3,
+    )
 
 
 def _sha256(path: Path) -> str:

@@ -17,6 +17,11 @@ from losskit.weights import (
     weights_path,
 )
 
+_NOTES = {
+    "recorded": "  (no checksum known; it is the file that came first)",
+    "unrecorded": "  (no checksum known, and none recorded yet)",
+}
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``losskit weights``."""
@@ -71,7 +76,7 @@ def _pull(arguments: argparse.Namespace) -> int:
         if not arguments.json:
             print(path)
     if arguments.json:
-        print_json(weights=[_as_dict(spec, "ok") for spec in specs])
+        print_json(weights=[_as_dict(spec, verify_weights(spec)) for spec in specs])
     return 0
 
 
@@ -85,10 +90,10 @@ def _verify(arguments: argparse.Namespace) -> int:
         print_json(weights=[_as_dict(spec, status) for spec, status in found])
     else:
         for spec, status in found:
-            print(f"{status:<8} {spec.name}  {weights_path(spec)}")
+            print(f"{status:<8} {spec.name}  {weights_path(spec)}{_NOTES.get(status, '')}")
         if not found:
             print(f"no known weights file is in {cache_dir()}")
-    return 0 if all(status == "ok" for _, status in found) else 1
+    return 0 if all(status in ("ok", "recorded") for _, status in found) else 1
 
 
 def _path(arguments: argparse.Namespace) -> int:
@@ -115,8 +120,8 @@ def _as_dict(spec: WeightsSpec, status: str | None = None) -> dict[str, Any]:
     }
 
 
-def _size(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"
+def _size(size: int | None) -> str:
+    return f"{size / 1e6:.1f} MB" if size else "unknown"
 
 
 class _Progress:
@@ -128,5 +133,5 @@ class _Progress:
 
     def __call__(self, done: int, size: int) -> None:
         if self.shown:
-            end = "\n" if done >= size else ""
+            end = "\n" if 0 < size <= done else ""
             print(f"\r{self.name}  {_size(done)} of {_size(size)}", end=end, file=sys.stderr)
