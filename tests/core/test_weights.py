@@ -315,3 +315,12 @@ def test_the_command_line_says_that_no_checksum_is_known(
     assert "no checksum known" in shown
     shown = _json(capsys, "verify")[1]["weights"][0]
     assert (shown["sha256"], shown["status"]) == (None, "recorded")
+
+
+def test_the_url_of_known_weights_is_their_name(
+    spec: WeightsSpec, cache: Path, tmp_path: Path
+) -> None:
+    pull_weights(spec)
+    assert find_file(spec.url) == weights_path(spec)
+    with pytest.raises(WeightsError, match=r"'https://example.org/x\.pth' are not fetched while"):
+        load_weights("https://example.org/x.pth")

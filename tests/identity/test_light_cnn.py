@@ -11,7 +11,9 @@ from torch import Tensor
 
 import losskit
 from losskit.errors import WeightsError
+from losskit.weights import weights_path
 from losskit_identity import LightCNN, LightCNNFeatureLoss
+from losskit_identity.plugin import losskit_weights
 
 # (index in features, kernel) of the nine max-feature-map layers; None: pooling.
 TABLE = [
@@ -99,9 +101,7 @@ def test_gradients_and_reductions() -> None:
 def test_errors(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="criterion must be 'l1' or 'mse', not 'l2'"):
         LightCNNFeatureLoss("random", "l2")  # type: ignore[arg-type]
-    with pytest.raises(
-        TypeError, match="weights must be a checkpoint's path or 'random', not None"
-    ):
+    with pytest.raises(TypeError, match="weights must be a name, a path or 'random', not None"):
         LightCNNFeatureLoss(None)  # type: ignore[arg-type]
     torch.save({"features.0.filter.weight": torch.zeros(1)}, tmp_path / "x.pth")
     with pytest.raises(WeightsError, match=r"x\.pth' does not fit LightCNN"):
@@ -110,3 +110,38 @@ def test_errors(tmp_path: Path) -> None:
         LightCNNFeatureLoss("gone.pth")
     with pytest.raises(ValueError, match="one shape"):
         LightCNNFeatureLoss("random")(torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 9))
+
+
+def test_mmagics_url_is_the_weights_name(
+    checkpoint: tuple[Path, dict[str, Tensor]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOSSKIT_CACHE", str(tmp_path))
+    with pytest.raises(WeightsError, match="losskit weights pull light-cnn-dic"):
+        LightCNNFeatureLoss()
+    path, state = checkpoint
+    spec = {spec.name: spec for spec in losskit_weights()}["light-cnn-dic"]
+    weights_path(spec).write_bytes(path.read_bytes())
+    config = {"type": "LightCNNFeatureLoss", "pretrained": spec.url, "loss_weight": 0.1}
+    with pytest.warns(
+        UserWarning, match="no checksum is published for the weights 'light-cnn-dic'"
+    ):
+        term = losskit.build(config)
+    pred, target = torch.rand(1, 3, 128, 128), torch.rand(1, 3, 128, 128)
+    expected = 0.1 * F.l1_loss(_forward(state, pred), _forward(state, target))
+    torch.testing.assert_close(term(pred, gt=target), expected, atol=1e-7, rtol=1e-4)
+
+
+@pytest.mark.weights
+def test_true_weights_see_a_face() -> None:
+    try:
+        loss = LightCNNFeatureLoss()
+    except WeightsError as error:
+        pytest.skip(f"needs the true weights: {error}")
+    from skimage import data
+
+    mean = torch.tensor([129.795, 108.12, 96.39]).view(1, 3, 1, 1)
+    face, cat = (
+        (torch.tensor(picture[:128, :128].copy()).permute(2, 0, 1)[None] - mean) / 255
+        for picture in (data.astronaut()[40:, 160:], data.chelsea()[:, 100:])
+    )
+    assert loss(face, face.roll(1, 3)) < loss(face, cat)

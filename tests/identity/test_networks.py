@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from facenet_pytorch import InceptionResnetV1
+from facenet_pytorch.models import inception_resnet_v1
 
 import losskit
 from losskit.errors import ConfigError, WeightsError
+from losskit.weights import weights_path
 from losskit_identity import ArcFaceIRSE50, FaceIdLoss
 from losskit_identity.examples import tiny_facenet
 from losskit_identity.networks import build_face_network
+from losskit_identity.plugin import losskit_weights
 
 
 @pytest.fixture(scope="module")
@@ -80,12 +85,16 @@ def test_weights_that_are_not_there_say_what_to_do(
     with pytest.raises(WeightsError, match="losskit weights pull arcface-ir-se50"):
         FaceIdLoss({"type": "ArcFace", "ir_se50_weights": None})
     torch.save({"x": torch.zeros(1)}, tmp_path / "x.pth")
-    with pytest.raises(WeightsError, match=r"x\.pth' does not fit ArcFace IR-SE50"):
+    with pytest.raises(WeightsError, match=r"x\.pth' does not fit ArcFace:"):
         FaceIdLoss(weights=str(tmp_path / "x.pth"))
-    with pytest.raises(WeightsError, match=r"x\.pth' does not fit FaceNet"):
+    with pytest.raises(WeightsError, match=r"x\.pth' does not fit FaceNet:"):
         FaceIdLoss("FaceNet", weights=str(tmp_path / "x.pth"))
-    with pytest.raises(WeightsError, match=r"'vggface' are not known .* did you mean 'vggface2'"):
-        FaceIdLoss("FaceNet", weights="vggface")
+    for name in ("vggface2", "casia-webface"):
+        command = f"losskit weights pull facenet-{name}"
+        with pytest.raises(WeightsError, match=command):
+            FaceIdLoss("FaceNet", weights=name)
+    with pytest.raises(WeightsError, match=r"no weights 'facenet-vgg'; did you mean 'facenet-vggf"):
+        FaceIdLoss("FaceNet", weights="facenet-vgg")
 
 
 def test_a_file_with_another_checksum_is_not_loaded(
@@ -97,14 +106,64 @@ def test_a_file_with_another_checksum_is_not_loaded(
         FaceIdLoss()
 
 
-def test_facenets_own_loader_failing_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Unreachable:
-        def __init__(self, pretrained: str | None = None) -> None:
-            raise OSError("no route to host")
+@pytest.mark.parametrize("name", ["vggface2", "casia-webface"])
+def test_facenets_weights_come_by_the_facility_alone(
+    name: str,
+    facenet_file: tuple[Path, InceptionResnetV1],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The published names, addresses and layout, with the checksum of a seeded file."""
 
-    monkeypatch.setattr("losskit_identity.networks.InceptionResnetV1", Unreachable)
-    with pytest.raises(WeightsError, match=r"no route to host.*N\('vggface2'\)"):
-        FaceIdLoss("FaceNet")
+    def downloads(*_: object) -> None:
+        raise AssertionError("facenet-pytorch's own loader was called")
+
+    path, theirs = facenet_file
+    monkeypatch.setattr(inception_resnet_v1, "load_weights", downloads)
+    monkeypatch.setenv("LOSSKIT_CACHE", str(tmp_path))
+    published = {spec.name: spec for spec in losskit_weights()}[f"facenet-{name}"]
+    seeded = dataclasses.replace(published, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    monkeypatch.setattr("losskit.weights.known_weights", lambda: [seeded])
+    weights_path(seeded).write_bytes(path.read_bytes())
+    loss = FaceIdLoss("FaceNet", weights=name, align=None)
+    image = torch.rand(1, 3, 160, 160) * 2 - 1
+    with torch.no_grad():
+        ours = loss.backbone.features(image)["embedding"]
+        torch.testing.assert_close(ours, theirs(image * 127.5 / 128), atol=1e-5, rtol=1e-4)
+    by_name = FaceIdLoss("FaceNet", weights=published.name, align=None)
+    assert by_name.backbone.trunk is loss.backbone.trunk
+    weights_path(seeded).write_bytes(b"not it")
+    with pytest.raises(WeightsError, match="is not the published"):
+        build_face_network("FaceNet", published.name)
+
+
+def test_published_files_fit_their_networks() -> None:
+    """Sizes in bytes against the networks' own: within the overhead of names, and no more."""
+    specs = {spec.name: spec for spec in losskit_weights()}
+    for name, people in (("facenet-vggface2", 8631), ("facenet-casia-webface", 10575)):
+        network = InceptionResnetV1(classify=True, num_classes=people)
+        numbers = sum(v.numel() * v.element_size() for v in network.state_dict().values())
+        size = specs[name].size
+        assert size is not None
+        assert 0 < size - numbers < 300_000
+        assert specs[name].sha256
+        assert specs[name].license == "MIT"
+    assert specs["light-cnn-dic"].sha256 is None
+
+
+def test_keys_that_do_not_fit_are_errors(
+    facenet_file: tuple[Path, InceptionResnetV1], tmp_path: Path
+) -> None:
+    state = torch.load(facenet_file[0], weights_only=True)
+    for change in ("surplus", "missing"):
+        wrong = dict(state)
+        if change == "surplus":
+            wrong["head.weight"] = torch.zeros(1)
+        else:
+            del wrong["last_bn.weight"]
+        torch.save(wrong, tmp_path / f"{change}.pt")
+        with pytest.raises(WeightsError, match=rf"{change}\.pt' does not fit FaceNet:"):
+            build_face_network("FaceNet", str(tmp_path / f"{change}.pt"))
 
 
 def test_import_paths_need_permission() -> None:
@@ -150,9 +209,17 @@ def test_options_are_refused_by_name(
 
 
 @pytest.mark.weights
-def test_true_arcface_tells_people_apart() -> None:
+@pytest.mark.parametrize(
+    ("facenet", "weights"),
+    [
+        ("ArcFace", "arcface-ir-se50"),
+        ("FaceNet", "facenet-vggface2"),
+        ("FaceNet", "facenet-casia-webface"),
+    ],
+)
+def test_true_weights_tell_people_apart(facenet: str, weights: str) -> None:
     try:
-        loss = FaceIdLoss(align=None, data_range=1.0, reduction="none")
+        loss = FaceIdLoss(facenet, weights=weights, align=None, data_range=1.0, reduction="none")
     except WeightsError as error:
         pytest.skip(f"needs the true weights: {error}")
     from skimage import data

@@ -154,6 +154,8 @@ def find_file(name_or_path: str | Path, specs: Iterable[WeightsSpec] | None = No
     Raises:
         WeightsError: the file is not there, or is not the published one.
     """
+    if isinstance(name_or_path, str) and "://" in name_or_path:
+        name_or_path = _name_of(name_or_path, known_weights() if specs is None else specs)
     path = Path(name_or_path).expanduser()
     if isinstance(name_or_path, Path) or path.suffix in SUFFIXES or path.is_file():
         if not path.is_file():
@@ -179,9 +181,9 @@ def load_weights(
     """Read a state dict, without running code that the file might hold.
 
     Args:
-        name_or_path: a name that ``losskit weights list`` shows, or a path: ``.safetensors`` (needs
-            the safetensors package), or a file of ``torch.save``, read with ``weights_only=True``.
-            A state dict inside a mapping under ``"state_dict"`` is taken out.
+        name_or_path: a name that ``losskit weights list`` shows, its URL, or a path:
+            ``.safetensors`` (needs the safetensors package), or a file of ``torch.save``, read with
+            ``weights_only=True``. A state dict inside a mapping under ``"state_dict"`` is taken out.
         specs: where to look the name up; by default all installed plugins.
 
     Returns:
@@ -218,6 +220,17 @@ def random_seed(weights: object) -> int | None:
     """The seed of ``weights="random"`` (0) or ``"random:7"`` (7); ``None`` for anything else."""
     match = _RANDOM.fullmatch(weights) if isinstance(weights, str) else None
     return None if match is None else int(match[1] or 0)
+
+
+def _name_of(url: str, specs: Iterable[WeightsSpec]) -> str:
+    """Other libraries' configs name weights by their URL."""
+    for spec in specs:
+        if spec.url == url:
+            return spec.name
+    raise WeightsError(
+        f"the weights {url!r} are not fetched while a loss is built, and no installed plugin knows "
+        "them by name: fetch them, and give weights= the file's path"
+    )
 
 
 def _expected(spec: WeightsSpec) -> str | None:

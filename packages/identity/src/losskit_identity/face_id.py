@@ -75,9 +75,9 @@ class FaceIdLoss(Loss):
         facenet: ``"ArcFace"`` (IR-SE50, 112x112), ``"FaceNet"`` (InceptionResnetV1, 160x160), a
             module that takes faces in [-1, 1] and returns embeddings, ``"module:factory"`` of one
             (with ``allow_import=True``), or MMagic's ``{"type": "ArcFace", "ir_se50_weights": path}``.
-        weights: a name, a path or ``"random"``. By default ArcFace's ``"arcface-ir-se50"`` (fetch it
-            with ``losskit weights pull arcface-ir-se50``) or FaceNet's ``"vggface2"`` (also
-            ``"casia-webface"``; fetched by facenet-pytorch's own loader).
+        weights: a name, a path or ``"random"``. By default ``"arcface-ir-se50"`` for ArcFace and
+            ``"vggface2"`` (also ``"casia-webface"``) for FaceNet. Fetch them beforehand with
+            ``losskit weights pull``: nothing is downloaded here.
         align: ``"crop"``: the fixed crop for images aligned as FFHQ's; ``"mtcnn"``: five landmarks are
             found in the target, and both images are turned and scaled by them; ``None``: the whole
             image is resized.

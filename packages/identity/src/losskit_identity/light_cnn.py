@@ -18,6 +18,7 @@ from losskit.weights import load_weights, random_seed
 
 Criterion = Literal["l1", "mse"]
 _CRITERIA = ("l1", "mse")
+DEFAULT_WEIGHTS = "light-cnn-dic"
 
 
 class _MaxFeature(nn.Module):
@@ -79,16 +80,16 @@ class LightCNN(FeatureNetwork):
 
 
 def build_light_cnn(weights: str) -> LightCNN:
-    """The network with weights from a path, or random ones.
+    """The network with weights by name or path, or random ones.
 
     Raises:
         WeightsError: the file is missing or does not fit.
     """
-    network = LightCNN()
     seed = random_seed(weights)
     if seed is not None:
         torch.manual_seed(seed)
         return LightCNN()
+    network = LightCNN()
     # The discriminator's head is not part of the features.
     state = {k: v for k, v in load_weights(weights).items() if not k.startswith("classifier.")}
     try:
@@ -139,8 +140,9 @@ class LightCNNFeatureLoss(Loss):
     """The distance of two faces in LightCNN's last feature map.
 
     Args:
-        weights: a checkpoint's path, or ``"random"``. There is no published file with a known
-            checksum, so there is no default.
+        weights: a name, a checkpoint's path, or ``"random"``. By default ``"light-cnn-dic"``, the
+            network that MMagic trains DIC with (``losskit weights pull light-cnn-dic``; nobody
+            publishes its checksum, so that of the first file is recorded).
         criterion: ``"l1"`` or ``"mse"``.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``, over images.
 
@@ -152,13 +154,16 @@ class LightCNNFeatureLoss(Loss):
     loss_name: ClassVar[str | None] = "loss_light_cnn"
 
     def __init__(
-        self, weights: str, criterion: Criterion = "l1", reduction: Reduction = "mean"
+        self,
+        weights: str = DEFAULT_WEIGHTS,
+        criterion: Criterion = "l1",
+        reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
         check_reduction(reduction)
         _check_criterion(criterion)
         if not isinstance(weights, str):
-            raise TypeError(f"weights must be a checkpoint's path or 'random', not {weights!r}")
+            raise TypeError(f"weights must be a name, a path or 'random', not {weights!r}")
         self.backbone = shared_backbone(build_light_cnn, weights, layers="pool4")
         self.criterion: Criterion = criterion
         self.reduction: Reduction = reduction
@@ -169,7 +174,8 @@ class LightCNNFeatureLoss(Loss):
         """Compare faces.
 
         Args:
-            pred: in the range the checkpoint was trained with; receives the gradient.
+            pred: in the range the checkpoint was trained with, which for ``"light-cnn-dic"`` is
+                (RGB − (129.795, 108.12, 96.39)) / 255; receives the gradient.
             target: of the same shape and range; no gradient.
 
         Returns:

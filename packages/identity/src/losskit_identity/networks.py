@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from losskit.backbones import EmbeddingNetwork, FeatureNetwork
 from losskit.errors import WeightsError, nearest
 from losskit.spec import one_line
-from losskit.weights import SUFFIXES, load_weights, random_seed
+from losskit.weights import load_weights, random_seed
 from losskit_identity.arcface import ArcFaceIRSE50, load_arcface
 
 NAMES = ("ArcFace", "FaceNet")
-DEFAULT_WEIGHTS = {"ArcFace": "arcface-ir-se50", "FaceNet": "vggface2"}
+DEFAULT_WEIGHTS = {"ArcFace": "arcface-ir-se50", "FaceNet": "facenet-vggface2"}
 INPUT_SIZES = {"ArcFace": 112, "FaceNet": 160}
-_FACENET_TAGS = ("vggface2", "casia-webface")
+#: facenet-pytorch's names of its weights.
+_ALIASES = {"vggface2": "facenet-vggface2", "casia-webface": "facenet-casia-webface"}
 
 
 class FaceNet(FeatureNetwork):
@@ -98,7 +99,8 @@ def face_network_name(
             f"facenet must be one of {', '.join(NAMES)}, 'module:factory' or a module, "
             f"not {facenet!r}{nearest(facenet, NAMES)}"
         )
-    return facenet, weights or DEFAULT_WEIGHTS[facenet]
+    weights = weights or DEFAULT_WEIGHTS[facenet]
+    return facenet, _ALIASES.get(weights, weights) if facenet == "FaceNet" else weights
 
 
 def build_face_network(facenet: str | nn.Module, weights: str | None) -> FeatureNetwork:
@@ -117,41 +119,25 @@ def build_face_network(facenet: str | nn.Module, weights: str | None) -> Feature
         torch.manual_seed(seed)
         return ArcFaceIRSE50() if facenet == "ArcFace" else FaceNet(InceptionResnetV1())
     assert weights is not None
-    if facenet == "FaceNet":
-        return FaceNet(_load_facenet(weights))
+    state = load_weights(weights)
     try:
-        return load_arcface(load_weights(weights))
+        return load_arcface(state) if facenet == "ArcFace" else load_facenet(state)
     except RuntimeError as error:
-        if isinstance(error, WeightsError):
-            raise
-        raise _misfit(weights, "ArcFace IR-SE50", error) from error
+        raise _misfit(weights, facenet, error) from error
 
 
-def _load_facenet(weights: str) -> nn.Module:
-    if weights in _FACENET_TAGS:
-        try:
-            network: nn.Module = InceptionResnetV1(pretrained=weights)  # fetched by its own loader
-            return network
-        except Exception as error:
-            raise WeightsError(
-                f"the weights {weights!r} of FaceNet cannot be had: {type(error).__name__}: "
-                f"{one_line(error)[:200]}; fetch them where there is internet with: "
-                f'python -c "from facenet_pytorch import InceptionResnetV1 as N; N({weights!r})" and '
-                "copy that machine's ~/.cache/torch/checkpoints here, or give weights= a path"
-            ) from error
-    if not weights.endswith(SUFFIXES):
-        raise WeightsError(
-            f"weights {weights!r} are not known for FaceNet{nearest(weights, _FACENET_TAGS)}; give "
-            f"one of {', '.join(_FACENET_TAGS)}, a path ending in {', '.join(SUFFIXES)}, or 'random'"
-        )
-    # The classifier over the training set's people: not part of the embedding.
-    state = {k: v for k, v in load_weights(weights).items() if not k.startswith("logits.")}
+def load_facenet(state: Mapping[str, Tensor]) -> FaceNet:
+    """facenet-pytorch's network with a published checkpoint's weights; every key must fit.
+
+    Left out is ``logits.*`` alone, the classifier over the training set's people: it is no part of the
+    embedding.
+
+    Raises:
+        RuntimeError: other keys are missing, superfluous or of another shape.
+    """
     network = InceptionResnetV1()
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise _misfit(weights, "FaceNet", error) from error
-    return network
+    network.load_state_dict({k: v for k, v in state.items() if not k.startswith("logits.")})
+    return FaceNet(network)
 
 
 def _imported(path: str, weights: str | None) -> FeatureNetwork:
@@ -164,11 +150,10 @@ def _imported(path: str, weights: str | None) -> FeatureNetwork:
     if not isinstance(network, nn.Module):
         raise TypeError(f"facenet={path!r} makes {type(network).__name__}, not an nn.Module")
     if weights is not None and random_seed(weights) is None:
+        state = load_weights(weights)
         try:
-            network.load_state_dict(load_weights(weights))
+            network.load_state_dict(state)
         except RuntimeError as error:
-            if isinstance(error, WeightsError):
-                raise
             raise _misfit(weights, path, error) from error
     return network if isinstance(network, FeatureNetwork) else EmbeddingNetwork(network)
 

@@ -31,9 +31,17 @@ def losskit_losses() -> list[LossSpec]:
     ]
 
 
+_FACENET = "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/"
+
+
 @hookimpl
 def losskit_weights() -> list[WeightsSpec]:
-    """Published face networks whose checksums are known."""
+    """Published face networks.
+
+    None of their publishers names a checksum. Those of ArcFace and VGGFace2 are what several unrelated
+    public projects pin; that of CASIA-WebFace is one project's, and the file's size agrees with its
+    layout. A wrong one could only refuse the right file. For LightCNN nobody names any.
+    """
     return [
         WeightsSpec(
             "arcface-ir-se50",
@@ -42,5 +50,29 @@ def losskit_weights() -> list[WeightsSpec]:
             license="unknown",
             size=175_367_323,
             summary="IR-SE50 trained on MS-Celeb-1M (InsightFace_Pytorch's, as facexlib publishes it).",
-        )
+        ),
+        WeightsSpec(
+            "facenet-vggface2",
+            f"{_FACENET}20180402-114759-vggface2.pt",
+            "281cebca8662831adb987a874bdcb36e73f5b1c6dc5ee5878f305e985625d99b",
+            license="MIT",
+            size=111_898_327,
+            summary="InceptionResnetV1 trained on VGGFace2, as facenet-pytorch publishes it.",
+        ),
+        WeightsSpec(
+            "facenet-casia-webface",
+            f"{_FACENET}20180408-102900-casia-webface.pt",
+            "7a67afdbbc995fce5e10128675e318799a70698c2f433ba75dd7eb9a2f096e7d",
+            license="MIT",
+            size=115_887_415,
+            summary="InceptionResnetV1 trained on CASIA-WebFace, as facenet-pytorch publishes it.",
+        ),
+        WeightsSpec(
+            "light-cnn-dic",
+            "https://download.openmmlab.com/mmediting/restorers/dic/light_cnn_feature.pth",
+            sha256=None,
+            license="unknown",
+            size=None,
+            summary="LightCNN-9 for RGB faces that MMagic trains DIC with.",
+        ),
     ]
