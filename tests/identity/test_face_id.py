@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from skimage import data
 from torch import nn
 
+import losskit
 from losskit_identity import (
     ArcFaceIRSE50,
     FaceIdLoss,
@@ -21,8 +23,10 @@ from losskit_identity import (
     crop_faces,
     face_id_loss,
     face_landmarks,
+    face_pair,
     similarity,
 )
+from losskit_identity.alignment import sample_faces
 from losskit_identity.examples import tiny_facenet
 
 
@@ -149,6 +153,64 @@ def test_a_fixed_target_is_looked_at_once(face: torch.Tensor) -> None:
     loss(torch.rand_like(target) * 2 - 1, target)
     assert loss.landmarks.passes == before + 2
     assert loss.backbone.passes == 6
+
+
+@pytest.mark.parametrize("cached_images", [4, 0])
+def test_two_losses_align_pred_once_in_a_step(
+    face: torch.Tensor, monkeypatch: pytest.MonkeyPatch, cached_images: int
+) -> None:
+    cut_out: list[torch.Tensor] = []
+
+    def counted(image: torch.Tensor, *rest: Any) -> torch.Tensor:
+        cut_out.append(image)
+        return sample_faces(image, *rest)
+
+    monkeypatch.setattr(face_pair, "sample_faces", counted)
+    network = copy.deepcopy(tiny_facenet())
+    options: dict[str, Any] = {"facenet": network, "align": "mtcnn"}
+    losses = [FaceIdLoss(**options), FaceIdLoss(**options, reduction="sum")]
+    apart = [FaceIdLoss(copy.deepcopy(network), align="mtcnn") for _ in range(2)]
+    terms = [losskit.Term(loss, loss_name=f"loss_{i}") for i, loss in enumerate(losses)]
+    objective = losskit.Objective(terms)
+    assert losses[0].landmarks is not None
+    detections = losses[0].landmarks.passes
+    losskit.backbones.set_cache_size(cached_images)
+    try:
+        target = face.clone()
+        for step in range(1, 4):
+            pred = (face * 0.9 + 0.1 * torch.rand_like(face)).requires_grad_()
+            out = objective(pred=pred, target=target)
+            out.total.backward()
+            looks = step if not cached_images else 1  # at the target
+            assert sum(image is pred for image in cut_out) == 1
+            assert len(cut_out) == step + looks
+            assert losses[0].landmarks.passes == detections + looks
+            assert losses[0].backbone.passes == step + looks
+            assert losses[0].backbone.trunk is losses[1].backbone.trunk
+        twin = pred.detach().clone().requires_grad_()
+        sum(loss(twin, face) for loss in apart).backward()  # type: ignore[union-attr]
+        assert pred.grad is not None
+        torch.testing.assert_close(pred.grad, twin.grad, atol=1e-6, rtol=1e-4)
+    finally:
+        losskit.backbones.set_cache_size(4)
+
+
+def test_a_step_does_not_take_a_changed_pred_for_the_same(face: torch.Tensor) -> None:
+    loss = FaceIdLoss(tiny_facenet(), align="mtcnn")
+    pred = (face + 0.2 * torch.randn_like(face)).clamp(-1, 1)
+    with losskit.shared_features():
+        before = loss(pred, face)
+        with torch.no_grad():
+            pred.copy_(face)
+        after = loss(pred, face)
+        with torch.no_grad():
+            value = loss(other := pred.clone().requires_grad_(), face)
+        loss(other, face).backward()  # what no_grad made has no graph: not used again
+    assert before > 1e-4
+    assert after == pytest.approx(0, abs=1e-6)
+    assert value == pytest.approx(0, abs=1e-6)
+    assert other.grad is not None
+    assert len(face_pair._STEPS) == 0
 
 
 def test_two_losses_on_one_target_do_not_mix_settings(face: torch.Tensor) -> None:

@@ -88,23 +88,36 @@ def align_faces(
         raise ValueError(
             f"landmarks must have the shape {(len(image), 5, 2)}, not {tuple(landmarks.shape)}"
         )
-    height, width = image.shape[-2:]
-    points = landmarks.detach().to(device=image.device, dtype=torch.float64)
+    matrix = face_matrix(landmarks, size)
+    return sample_faces(image, matrix, size, supersampling(matrix))
+
+
+def face_matrix(landmarks: Float[Tensor, "b 5 2"], size: int) -> Float[Tensor, "b 2 3"]:
+    """Where the pixels of aligned faces lie in the image, as matrices in float64 on the CPU."""
+    points = landmarks.detach().to(device="cpu", dtype=torch.float64)
     # Pixel centres at +0.5, so that the template scales about the corner, not about pixel 0.
     template = (torch.tensor(ARCFACE_TEMPLATE, dtype=torch.float64) + 0.5) / _TEMPLATE_SIZE * size
-    to_source = similarity_transform_inverse(similarity_transform(points + 0.5, template))
-    shrink = float(to_source[:, :, :2].det().abs().sqrt().max()) if len(image) else 1.0
-    factor = min(_MAX_SUPERSAMPLING, max(1, math.ceil(shrink - 0.1)))
-    line = (torch.arange(size * factor, dtype=torch.float64, device=image.device) + 0.5) / factor
+    forth = similarity_transform(points + 0.5, template)
+    linear = torch.linalg.inv(forth[:, :, :2])
+    return torch.cat([linear, -linear @ forth[:, :, 2:]], -1)
+
+
+def supersampling(matrix: Float[Tensor, "b 2 3"]) -> int:
+    """How many samples a side each pixel of a face takes, so that shrinking does not alias."""
+    shrink = float(matrix[:, :, :2].det().abs().sqrt().max()) if len(matrix) else 1.0
+    return min(_MAX_SUPERSAMPLING, max(1, math.ceil(shrink - 0.1)))
+
+
+def sample_faces(
+    image: Float[Tensor, "b c h w"], matrix: Float[Tensor, "b 2 3"], size: int, factor: int
+) -> Float[Tensor, "b c size size"]:
+    """Cut faces out along ``face_matrix``, with ``factor`` samples a side per pixel."""
+    height, width = image.shape[-2:]
+    extent = torch.tensor([width, height], dtype=matrix.dtype)
+    to_unit = (2 * matrix / extent[:, None]).to(image)  # grid_sample's coordinates: -1 to 1
+    line = (torch.arange(size * factor, dtype=image.dtype, device=image.device) + 0.5) / factor
     y, x = torch.meshgrid(line, line, indexing="ij")
-    grid = torch.stack([x, y, torch.ones_like(x)], -1).view(1, -1, 3) @ to_source.transpose(1, 2)
-    extent = torch.tensor([width, height], dtype=torch.float64, device=image.device)
-    grid = (2 * grid / extent - 1).view(len(image), size * factor, size * factor, 2)
-    faces = F.grid_sample(image, grid.to(image.dtype), padding_mode="border", align_corners=False)
+    grid = torch.stack([x, y, torch.ones_like(x)], -1).view(1, -1, 3) @ to_unit.transpose(1, 2) - 1
+    grid = grid.view(len(image), size * factor, size * factor, 2)
+    faces = F.grid_sample(image, grid, padding_mode="border", align_corners=False)
     return faces if factor == 1 else F.avg_pool2d(faces, factor)
-
-
-def similarity_transform_inverse(matrix: Float[Tensor, "b 2 3"]) -> Float[Tensor, "b 2 3"]:
-    """The way back."""
-    linear = torch.linalg.inv(matrix[:, :, :2])
-    return torch.cat([linear, -linear @ matrix[:, :, 2:]], -1)

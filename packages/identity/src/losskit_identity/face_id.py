@@ -11,12 +11,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from losskit.backbones import shared_backbone
-from losskit.backbones.cache import FeatureCache, stamp_of
 from losskit.data_range import DataRange, RangeCheck, parse_data_range
 from losskit.errors import nearest
 from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction, check_same_shape, reduce
-from losskit_identity.alignment import align_faces, crop_faces
+from losskit_identity.face_pair import aligned_pair
 from losskit_identity.landmarks import landmark_backbone
 from losskit_identity.networks import INPUT_SIZES, build_face_network, face_network_name
 from losskit_identity.preprocess import FacePreprocess
@@ -26,8 +25,6 @@ OnMissing = Literal["skip", "crop", "raise"]
 _ALIGN = ("crop", "mtcnn")
 _ON_MISSING = ("skip", "crop", "raise")
 _FACENET_GAIN = 127.5 / 128
-# Aligned targets, each kept while its image lives unchanged: then its embedding is found again too.
-_ALIGNED = FeatureCache()
 
 
 def face_id_loss(
@@ -217,45 +214,18 @@ class FaceIdLoss(Loss):
             return _Faces(
                 self.backbone.features(pred), self.backbone.features(target, grad=False), None
             )
-        points = self.landmarks.features(target, grad=False)["landmarks"]
-        found = points.isfinite().all(-1).all(-1)
-        if self.on_missing == "raise" and not bool(found.all()):
-            missing = found.logical_not().nonzero().flatten().tolist()
+        pair = aligned_pair(pred, target, self.landmarks, self.size)
+        if self.on_missing == "raise" and not pair.all_found:
+            missing = pair.found.logical_not().nonzero().flatten().tolist()
             raise ValueError(
                 f"no face is found in target at {missing}: check the images, or set on_missing to "
                 "'skip' or 'crop'"
             )
-        aligned = self._aligned_target(target, points, found)
-        fake = self._aligned(pred, points, found)
         return _Faces(
-            self.backbone.features(fake),
-            self.backbone.features(aligned, grad=False),
-            found if self.on_missing == "skip" else None,
+            self.backbone.features(pair.pred),
+            self.backbone.features(pair.target, grad=False),
+            pair.found if self.on_missing == "skip" else None,
         )
-
-    def _aligned_target(self, target: Tensor, points: Tensor, found: Tensor) -> Tensor:
-        stamp = None if torch.compiler.is_compiling() else stamp_of(target)
-        if stamp is None:
-            return self._aligned(target.detach(), points, found)
-        group = hash((self.size, self.landmarks and self.landmarks.mode))
-        known = _ALIGNED.get(group, target, stamp)
-        if known is None:
-            known = {"face": self._aligned(target.detach(), points, found)}
-            _ALIGNED.put(group, target, stamp, known)
-        return known["face"]
-
-    def _aligned(self, image: Tensor, points: Tensor, found: Tensor) -> Tensor:
-        """Faces by their landmarks; by the fixed crop where there are none."""
-        if image.dtype in (torch.float16, torch.bfloat16):
-            image = image.float()
-        if not bool(found.any()):
-            return crop_faces(image, self.size)
-        first = points[found][:1]  # anything finite: NaN would spoil gradients
-        safe = torch.where(found[:, None, None], points, first)
-        aligned = align_faces(image, safe, self.size)
-        if bool(found.all()):
-            return aligned
-        return torch.where(found[:, None, None, None], aligned, crop_faces(image, self.size))
 
 
 def _input_size(name: str | nn.Module, network: nn.Module, given: int | None) -> int:

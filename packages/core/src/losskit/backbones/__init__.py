@@ -59,7 +59,14 @@ A plugin that supplies networks for any perceptual loss to look through names a 
 ``BackboneSpec``; its target is a function ``(name, weights) -> BackboneRecipe``.
 """
 
-from losskit.backbones.cache import clear_features, set_cache_size, shared_features
+from losskit.backbones.cache import (
+    FeatureCache,
+    clear_features,
+    current_step,
+    set_cache_size,
+    shared_features,
+    stamp_of,
+)
 from losskit.backbones.handle import Backbone, shared_backbone
 from losskit.backbones.network import EmbeddingNetwork, FeatureNetwork, InputNorm
 from losskit.backbones.recipe import BackboneRecipe, backbone_recipe
@@ -68,11 +75,14 @@ __all__ = [
     "Backbone",
     "BackboneRecipe",
     "EmbeddingNetwork",
+    "FeatureCache",
     "FeatureNetwork",
     "InputNorm",
     "backbone_recipe",
     "clear_features",
+    "current_step",
     "set_cache_size",
     "shared_backbone",
     "shared_features",
+    "stamp_of",
 ]
