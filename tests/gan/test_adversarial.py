@@ -56,6 +56,27 @@ def test_discriminator_equals_monai(gan_type, scales, real):
     torch.testing.assert_close(ours, theirs(given, real, True), atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("scales", [1, 3])
+@pytest.mark.parametrize(
+    ("gan_type", "criterion"), [("vanilla", "bce"), ("lsgan", "least_squares")]
+)
+def test_generator_equals_monai(gan_type, criterion, scales):
+    monai = pytest.importorskip("monai.losses")
+    theirs = monai.PatchAdversarialLoss(criterion=criterion, no_activation_leastsq=True)
+    logits = [torch.randn(3, 1, 4 + i, 4) for i in range(scales)]
+    expected = theirs(list(logits), True, False)
+    torch.testing.assert_close(GANLoss(gan_type)(logits, True), expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("real", [True, False])
+def test_logistic_and_hinge_equal_torch(real):
+    labels = torch.full_like(LOGITS, 1.0 if real else -1.0)
+    expected = F.soft_margin_loss(LOGITS, labels)
+    torch.testing.assert_close(GANLoss("wgan-logistic-ns")(LOGITS, real), expected)
+    expected = F.margin_ranking_loss(LOGITS, torch.zeros_like(LOGITS), labels, margin=1.0)
+    torch.testing.assert_close(GANLoss("hinge")(LOGITS, real, is_disc=True), expected)
+
+
 def test_soft_labels_equal_torch():
     loss = GANLoss("vanilla", real_label_val=0.9, fake_label_val=0.1)
     labels = torch.full_like(LOGITS, 0.9)

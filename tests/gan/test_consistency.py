@@ -44,6 +44,32 @@ def test_distance_by_hand():
     assert value.item() == pytest.approx(0.25)
 
 
+@pytest.mark.parametrize("balanced", [False, True])
+def test_gradcheck_and_gradgradcheck(balanced):
+    images = _images()[:2, :, :4, :4]
+
+    def loss(weight):
+        torch.manual_seed(0)
+        arguments = (lambda x: (x * weight).sigmoid(), images)
+        if balanced:
+            return BalancedConsistencyLoss(shift=1)(*arguments, images.flip(0))
+        return ConsistencyLoss(shift=1)(*arguments)
+
+    weight = torch.rand(2, 4, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(loss, weight)
+    assert torch.autograd.gradgradcheck(loss, weight)
+
+
+def test_of_a_linear_discriminator_by_hand():
+    # D(x) = <w, x>: what T changes is <w, T(x) - x>.
+    images, weight = _images(), _images()[0]
+    value = consistency_loss(
+        lambda x: (x * weight).sum((1, 2, 3)), images, augment=lambda x: x.flip(-1)
+    )
+    expected = ((images.flip(-1) - images) * weight).sum((1, 2, 3)).square().mean()
+    torch.testing.assert_close(value, expected)
+
+
 def test_zero_for_a_discriminator_that_does_not_see_the_change():
     loss = ConsistencyLoss(shift=0)
     assert loss(lambda x: x.mean((1, 2, 3)), _images()).item() == pytest.approx(0, abs=1e-20)

@@ -20,8 +20,9 @@ def test_scales_average():
     assert DiscShiftLoss()([LOGITS, LOGITS * 0]) == 1.75
 
 
-def test_gradcheck():
+def test_gradcheck_and_gradgradcheck():
     assert torch.autograd.gradcheck(DiscShiftLoss(), LOGITS.clone().requires_grad_())
+    assert torch.autograd.gradgradcheck(DiscShiftLoss(), LOGITS.clone().requires_grad_())
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,24 @@ def test_dragan_stays_within_its_perturbation():
     assert (seen[1] == 0).all()
 
 
+def test_dragan_of_a_quadratic_discriminator():
+    # D(x) = |x|²/2 has the slope x wherever it is looked at.
+    seen = []
+
+    def discriminator(x):
+        seen.append(x.detach())
+        return x.square() / 2
+
+    value = dragan_penalty(discriminator, _real(), reduction="none")
+    torch.testing.assert_close(value, (seen[0].square().sum((1, 2, 3)).sqrt() - 1).square())
+
+
+def test_max_gp_of_a_quadratic_discriminator():
+    real = _real()
+    value = max_gradient_penalty(lambda x: x.square() / 2, real, real)
+    torch.testing.assert_close(value, max(image.square().sum() for image in real))
+
+
 def test_max_gp_takes_the_steepest_sample():
     real = _real()
     slopes = torch.tensor([1.0, 3.0, 2.0], dtype=torch.float64)

@@ -32,6 +32,16 @@ def test_linear_discriminator_by_hand():
     torch.testing.assert_close(value, (weights[0] * noise).sum((1, 2, 3)).square())
 
 
+def test_quadratic_discriminator_by_hand():
+    # D(x) = |x|²: (|x + σε|² - |x|²) / σ = 2<x, ε> + σ|ε|².
+    images, noise = (torch.randn(3, 2, 4, 4, dtype=torch.float64) for _ in range(2))
+    value = finite_difference_penalty(
+        lambda x: x.square().sum((1, 2, 3)), images, sigma=0.1, noise=noise, reduction="none"
+    )
+    slope = (2 * (images * noise) + 0.1 * noise.square()).sum((1, 2, 3))
+    torch.testing.assert_close(value, slope.square())
+
+
 def test_expectation_is_r1_with_its_gradient():
     network = _network()
     one = torch.randn(1, 2, 4, 4, dtype=torch.float64)
@@ -75,17 +85,17 @@ def test_autocast_is_off_inside():
         torch.testing.assert_close(finite_difference_penalty(network, real, noise=noise), expected)
 
 
-def test_gradcheck():
-    real, noise = (torch.randn(2, 2, 2, 2, dtype=torch.float64) for _ in range(2))
+@pytest.mark.parametrize("module", [FiniteDifferenceR1(0.1), FiniteDifferenceR2(0.1)])
+def test_gradcheck_and_gradgradcheck(module):
+    real = torch.randn(2, 2, 2, 2, dtype=torch.float64)
 
     def penalty(weight):
-        return finite_difference_penalty(
-            lambda x: (x * weight).sigmoid(), real, sigma=0.1, noise=noise
-        )
+        torch.manual_seed(0)
+        return module(lambda x: (x * weight).sigmoid(), real)
 
-    assert torch.autograd.gradcheck(
-        penalty, torch.rand(2, 2, 2, dtype=torch.float64, requires_grad=True)
-    )
+    weight = torch.rand(2, 2, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(penalty, weight)
+    assert torch.autograd.gradgradcheck(penalty, weight)
 
 
 def test_modules_equal_the_function_and_images_get_no_gradient():

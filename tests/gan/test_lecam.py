@@ -48,9 +48,19 @@ def test_no_gradient_goes_through_the_averages():
     torch.testing.assert_close(real.grad, (REAL + 1))  # d/dx mean (x + 1)² = (x + 1) for two
 
 
-def test_gradcheck():
+@pytest.mark.parametrize("one_sided", [False, True])
+def test_gradcheck_and_gradgradcheck(one_sided):
     pair = [x.clone().requires_grad_() for x in (REAL, FAKE)]
-    assert torch.autograd.gradcheck(lambda r, f: lecam_penalty(r, f, 0.5, -1.0), pair)
+
+    def penalty(real, fake):
+        return lecam_penalty(real, fake, 0.5, -0.9, one_sided=one_sided)
+
+    assert torch.autograd.gradcheck(penalty, pair)
+    assert torch.autograd.gradgradcheck(penalty, pair)
+    # The module's averages stand still in evaluation, so its gradient is the slope from call to call.
+    module = LeCamLoss(anchors=(0.5, -0.9), one_sided=one_sided).double().eval()
+    assert torch.autograd.gradcheck(module, pair)
+    assert torch.autograd.gradgradcheck(module, pair)
 
 
 def test_scales_average():

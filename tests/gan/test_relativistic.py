@@ -28,6 +28,14 @@ def test_paired_by_hand():
     assert loss.generator(REAL, FAKE).item() == pytest.approx(expected)
 
 
+def test_paired_equals_torch_s_soft_margin():
+    loss, ones = RelativisticGANLoss("rpgan"), torch.ones_like(REAL)
+    torch.testing.assert_close(
+        loss.discriminator(REAL, FAKE), F.soft_margin_loss(REAL - FAKE, ones)
+    )
+    torch.testing.assert_close(loss.generator(REAL, FAKE), F.soft_margin_loss(FAKE - REAL, ones))
+
+
 def test_average_equals_torch_s_cross_entropy():
     # ESRGAN's definition, with the means written out: mean(REAL) = 0.5, mean(FAKE) = -0.5.
     ones, zeros = torch.ones(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
