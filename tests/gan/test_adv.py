@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+import losskit
 from losskit_gan.adv import LOSS_TYPES, AdvLoss, PredictionPool
+from losskit_gan.objective import GANObjective
 
 bce = nn.functional.binary_cross_entropy_with_logits
 
@@ -91,6 +93,43 @@ def test_generator_before_any_discriminator_step():
     above, below = net(real) - net(fake).mean().detach(), net(fake) - net(real).mean().detach()
     expected = (bce(above, torch.zeros_like(above)) + bce(below, torch.ones_like(below))) / 2
     torch.testing.assert_close(value, expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "discriminator", "generator"),
+    [("gan", 2, 1), ("lsgan", 2, 1), ("wgan-gp", 3, 1), ("ragan", 2, 2), ("ragan-ls", 2, 2)],
+)
+def test_no_pass_too_many_and_known_logits_save_them(kind, discriminator, generator):
+    net, (fake, real) = _net(), _images(0)
+    passes = []
+    net.register_forward_hook(lambda _, __, output: passes.append(output.requires_grad))
+    losses = AdvLoss(kind), AdvLoss(kind)
+    for model, expected in (("discriminator", discriminator), ("generator", generator)):
+        passes.clear()
+        torch.manual_seed(0)
+        value = losses[0](net, fake, real, model)
+        assert len(passes) == expected
+        if model == "generator":
+            assert passes == [True, False][:expected]  # none through the real images
+        known = {"fake_logits": net(fake), "real_logits": net(real)}
+        passes.clear()
+        torch.manual_seed(0)
+        torch.testing.assert_close(losses[1](net, fake, real, model, **known), value)
+        assert len(passes) == (kind == "wgan-gp" and model == "discriminator")  # the penalty's
+
+
+def test_weight_of_a_term_and_of_a_gan_loss():
+    net, (fake, real) = _net(), _images(0)
+    config = {"type": "AdvLoss", "loss_type": "gan", "loss_weight": 0.25}
+    bare = {
+        player: AdvLoss("gan")(net, fake, real, player) for player in ("discriminator", "generator")
+    }
+    for player, value in bare.items():
+        torch.testing.assert_close(losskit.build(config)(net, fake, real, player), 0.25 * value)
+    outputs = {"disc": net, "fake_imgs": fake, "real_imgs": real}
+    objective = GANObjective(config)
+    torch.testing.assert_close(objective.discriminator(outputs).total, bare["discriminator"])
+    torch.testing.assert_close(objective.generator(outputs).total, 0.25 * bare["generator"])
 
 
 @pytest.mark.parametrize("kind", LOSS_TYPES)

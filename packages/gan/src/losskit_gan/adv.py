@@ -13,10 +13,15 @@ from losskit.loss import Loss
 from losskit_gan.adversarial import gan_loss
 from losskit_gan.gradient_penalty import gradient_penalty_loss
 from losskit_gan.input_gradients import Discriminator, check_images
-from losskit_gan.logits import logits_per_scale
+from losskit_gan.logits import Prediction, logits_per_scale
 
 LossType: TypeAlias = Literal["wgan-gp", "lsgan", "gan", "ragan", "ragan-ls"]
 LOSS_TYPES: tuple[str, ...] = get_args(LossType)
+_KINDS: dict[str, Literal["vanilla", "l1", "wgan"]] = {
+    "gan": "vanilla",
+    "lsgan": "l1",
+    "wgan-gp": "wgan",
+}
 _POOL_SIZE = 50
 _LAMBDA = 10.0
 
@@ -70,7 +75,9 @@ class AdvLoss(Loss):
     carries no gradient. The discriminator's calls fill the pools; before the first one the
     generator compares with its own batch.
 
-    A term's ``loss_weight`` counts for both players here.
+    The loss knows no weight: as a term of its own its ``loss_weight`` counts for whichever player
+    it is called for; as the ``gan_loss`` of a ``GANObjective``, for the generator only, like every
+    other one.
 
     Args:
         loss_type: one of the above.
@@ -102,14 +109,20 @@ class AdvLoss(Loss):
         fake: Float[Tensor, "b c h w"],
         real: Float[Tensor, "b c h w"],
         model: Literal["discriminator", "generator"] = "discriminator",
+        fake_logits: Prediction | None = None,
+        real_logits: Prediction | None = None,
     ) -> Float[Tensor, ""]:
-        """Run the discriminator on both images and return one player's loss.
+        """Run the discriminator on the images that the loss looks at and return one player's loss.
 
         Args:
             net: the discriminator; returns one tensor of logits.
             fake: generated images; detached for the discriminator.
-            real: real images.
+            real: real images; the generator's loss looks at them only if it is relativistic, and
+                then without a gradient: what it compares them with has none.
             model: whose loss it is.
+            fake_logits: ``net(fake)``, if it is known already: saves a pass. For the discriminator,
+                of detached images.
+            real_logits: ``net(real)``, likewise.
 
         Returns:
             A scalar, unbounded for ``wgan-gp``, else ≥ 0.
@@ -123,27 +136,25 @@ class AdvLoss(Loss):
         if model not in ("discriminator", "generator"):
             raise ValueError(f"model must be 'discriminator' or 'generator', not {model!r}")
         is_disc = model == "discriminator"
-        if self.loss_type.startswith("ragan"):
-            return self._relativistic(net, fake, real, is_disc)
-        kinds: dict[str, Literal["vanilla", "l1", "wgan"]] = {
-            "gan": "vanilla",
-            "lsgan": "l1",
-            "wgan-gp": "wgan",
-        }
-        kind = kinds[self.loss_type]
+        if fake_logits is None:
+            fake_logits = net(fake.detach() if is_disc else fake)
+        relativistic = self.loss_type.startswith("ragan")
+        if real_logits is None and (is_disc or relativistic):
+            with torch.set_grad_enabled(is_disc and torch.is_grad_enabled()):
+                real_logits = net(real)
+        if relativistic:
+            return self._relativistic(_one_scale(fake_logits), _one_scale(real_logits), is_disc)
+        kind = _KINDS[self.loss_type]
         if not is_disc:
-            return gan_loss(net(fake), True, gan_type=kind)
-        on_fake = gan_loss(net(fake.detach()), False, gan_type=kind, is_disc=True)
-        both = on_fake + gan_loss(net(real), True, gan_type=kind, is_disc=True)
+            return gan_loss(fake_logits, True, gan_type=kind)
+        assert real_logits is not None
+        both = gan_loss(fake_logits, False, gan_type=kind, is_disc=True)
+        both = both + gan_loss(real_logits, True, gan_type=kind, is_disc=True)
         if kind != "wgan":
             return both / 2
         return both + _LAMBDA * gradient_penalty_loss(net, real, fake)
 
-    def _relativistic(
-        self, net: Discriminator, fake: Tensor, real: Tensor, is_disc: bool
-    ) -> Tensor:
-        on_fake = _one_scale(net(fake.detach() if is_disc else fake))
-        on_real = _one_scale(net(real))
+    def _relativistic(self, on_fake: Tensor, on_real: Tensor, is_disc: bool) -> Tensor:
         if is_disc and self.training:
             self.fake_pool.add(on_fake)
             self.real_pool.add(on_real)
@@ -156,8 +167,8 @@ class AdvLoss(Loss):
         return ((above - sign).square().mean() + (below + sign).square().mean()) / 2
 
 
-def _one_scale(prediction: object) -> Tensor:
-    scales = logits_per_scale(prediction, "net's output")  # type: ignore[arg-type]
+def _one_scale(prediction: Prediction | None) -> Tensor:
+    scales = logits_per_scale(prediction, "net's output")  # type: ignore[arg-type]  # told there
     if len(scales) > 1:
         raise ValueError(f"net must return one tensor of logits, not {len(scales)} scales")
     return scales[0]
