@@ -14,7 +14,7 @@ from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction, check_same_shape, reduce
 from losskit_clip.models import Tokenizer, check_model
 from losskit_clip.prompts import Templates, TextEncoder
-from losskit_clip.towers import Precision, Preprocess, check_image, load_towers
+from losskit_clip.towers import Precision, Preprocess, check_image, image_tower, one_reading
 
 
 def clip_directional_loss(
@@ -52,13 +52,17 @@ def clip_directional_loss(
     """
     check_reduction(reduction)
     check_same_shape(pred, source, "pred and source")
-    if eps <= 0:
-        raise ValueError(f"eps must be positive, not {eps!r}: a change of 0 has no direction")
+    _check_eps(eps)
     dtype = torch.promote_types(pred.dtype, torch.float32)
     change = F.normalize(pred.to(dtype), dim=-1) - F.normalize(source.detach().to(dtype), dim=-1)
     unit = F.normalize(direction.detach().to(device=change.device, dtype=dtype), dim=-1)
     length = (change.square().sum(-1) + eps**2).sqrt()
     return reduce(1 - (change * unit).sum(-1) / length, reduction)
+
+
+def _check_eps(eps: float) -> None:
+    if eps <= 0:
+        raise ValueError(f"eps must be positive, not {eps!r}: a change of 0 has no direction")
 
 
 class CLIPDirectionalLoss(Loss):
@@ -74,7 +78,9 @@ class CLIPDirectionalLoss(Loss):
         templates: the sentences both texts are put into; the paper's ``"imagenet"``.
         data_range: the values that mean black and white.
         eps: see [`clip_directional_loss`][losskit_clip.clip_directional_loss].
-        free_text: let the text tower go once the direction is known.
+        free_text: let the text tower go, in the whole process, once the direction is known. A loss that
+            meets a new text reads the model again. A model given as an object stays yours: only the
+            losses' copy goes.
         tokenizer: for a model without one of its own.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``, over images.
         precision: ``None`` (float32), ``"bf16"`` or ``"fp16"`` for the image tower.
@@ -108,24 +114,24 @@ class CLIPDirectionalLoss(Loss):
     ) -> None:
         super().__init__()
         check_reduction(reduction)
-        if eps <= 0:
-            raise ValueError(f"eps must be positive, not {eps!r}: a change of 0 has no direction")
+        _check_eps(eps)
         model, weights = check_model(model, weights)
-        self.backbone, tower = load_towers(
-            model,
-            weights,
-            preprocess=preprocess,
-            data_range=data_range,
-            precision=precision,
-            channels_last=channels_last,
-            compile=compile,
-        )
-        encoder = TextEncoder(model, weights, tower=tower, templates=templates, tokenizer=tokenizer)
+        with one_reading():
+            self.backbone = image_tower(
+                model,
+                weights,
+                preprocess=preprocess,
+                data_range=data_range,
+                precision=precision,
+                channels_last=channels_last,
+                compile=compile,
+            )
+            self.encoder = TextEncoder(model, weights, templates=templates, tokenizer=tokenizer)
         self.direction: Tensor
-        self.register_buffer(
-            "direction", text_direction(encoder, target_text, source_text), persistent=False
-        )
-        self._tower = None if free_text else tower
+        direction = text_direction(self.encoder, target_text, source_text)
+        self.register_buffer("direction", direction, persistent=False)
+        if free_text:
+            self.encoder.free()
         self.eps = eps
         self.reduction: Reduction = reduction
         self._range = RangeCheck(parse_data_range(data_range), "CLIPDirectionalLoss")

@@ -14,7 +14,7 @@ from losskit.data_range import DataRange, RangeCheck, parse_data_range
 from losskit.errors import nearest
 from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction, check_same_shape, reduce
-from losskit_clip.towers import Precision, Preprocess, check_image, load_towers
+from losskit_clip.towers import Precision, Preprocess, check_image, image_tower
 
 Criterion = Literal["cosine", "l1", "mse"]
 _CRITERIA = ("cosine", "l1", "mse")
@@ -111,13 +111,12 @@ class CLIPImageLoss(Loss):
         self.layers = dict(layers) if layers is not None else {"embedding": 1.0}
         if not self.layers:
             raise ValueError("layers must name at least one layer, such as {'embedding': 1.0}")
-        self.backbone, _ = load_towers(
+        self.backbone = image_tower(
             model,
             weights,
             layers=self.layers,
             preprocess=preprocess,
             data_range=data_range,
-            text=False,
             precision=precision,
             channels_last=channels_last,
             compile=compile,

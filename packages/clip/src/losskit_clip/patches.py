@@ -13,10 +13,10 @@ from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction, check_same_shape, reduce
 from losskit_clip.directional import clip_directional_loss, text_direction
 from losskit_clip.models import Tokenizer, check_model
-from losskit_clip.perspective import perspective_patches
+from losskit_clip.perspective import check_patches, perspective_patches
 from losskit_clip.prompts import Templates, TextEncoder
 from losskit_clip.text import clip_text_loss
-from losskit_clip.towers import Precision, check_image, load_towers
+from losskit_clip.towers import Precision, check_image, image_tower, one_reading
 
 
 class CLIPPatchLoss(Loss):
@@ -39,7 +39,9 @@ class CLIPPatchLoss(Loss):
         weights: an open_clip tag, a path, or ``"random"``; by default ``"openai"``.
         templates: sentences to put the texts into; the paper's ``"imagenet"``.
         data_range: the values that mean black and white.
-        free_text: let the text tower go once the texts are encoded.
+        free_text: let the text tower go, in the whole process, once the texts are encoded. A loss that
+            meets a new text reads the model again. A model given as an object stays yours: only the
+            losses' copy goes.
         tokenizer: for a model without one of its own.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``, over images; crops are averaged always.
         precision: ``None`` (float32), ``"bf16"`` or ``"fp16"`` for the image tower.
@@ -76,32 +78,28 @@ class CLIPPatchLoss(Loss):
     ) -> None:
         super().__init__()
         check_reduction(reduction)
-        if num_patches < 1 or patch_size < 2:
-            raise ValueError(
-                f"num_patches and patch_size must be at least 1 and 2, not {num_patches!r} and "
-                f"{patch_size!r}"
-            )
-        if not 0 <= distortion <= 1:
-            raise ValueError(f"distortion must lie in [0, 1], not {distortion!r}")
+        check_patches(num_patches, patch_size, distortion, ("num_patches", "patch_size"))
         model, weights = check_model(model, weights)
         self.low, self.high = parse_data_range(data_range)
-        self.backbone, tower = load_towers(
-            model,
-            weights,
-            data_range=data_range,
-            precision=precision,
-            channels_last=channels_last,
-            compile=compile,
-        )
-        encoder = TextEncoder(model, weights, tower=tower, templates=templates, tokenizer=tokenizer)
+        with one_reading():
+            self.backbone = image_tower(
+                model,
+                weights,
+                data_range=data_range,
+                precision=precision,
+                channels_last=channels_last,
+                compile=compile,
+            )
+            self.encoder = TextEncoder(model, weights, templates=templates, tokenizer=tokenizer)
         self.wanted: Tensor
         wanted = (
-            encoder.texts([text], torch.device("cpu"))
+            self.encoder.texts([text], torch.device("cpu"))
             if source_text is None
-            else text_direction(encoder, text, source_text)
+            else text_direction(self.encoder, text, source_text)
         )
         self.register_buffer("wanted", wanted, persistent=False)
-        self._tower = None if free_text else tower
+        if free_text:
+            self.encoder.free()
         self.directional = source_text is not None
         self.num_patches, self.patch_size, self.distortion = num_patches, patch_size, distortion
         self.threshold, self.seed, self.calls = threshold, seed, 0

@@ -35,10 +35,7 @@ def perspective_patches(
     Raises:
         ValueError: ``count`` or ``size`` is not positive, or ``distortion`` is outside [0, 1].
     """
-    if count < 1 or size < 2:
-        raise ValueError(f"count and size must be at least 1 and 2, not {count!r} and {size!r}")
-    if not 0 <= distortion <= 1:
-        raise ValueError(f"distortion must lie in [0, 1], not {distortion!r}")
+    check_patches(count, size, distortion)
     shorter = min(image.shape[-2:])
     if shorter < size:
         # Written out: a scale factor may round to one pixel too few.
@@ -58,6 +55,18 @@ def perspective_patches(
     source = image.repeat_interleave(count, 0)
     crops = F.grid_sample(source, sampling, padding_mode="zeros", align_corners=False)
     return crops * inside.all(-1)[:, None].to(crops)
+
+
+def check_patches(
+    count: int, size: int, distortion: float, names: tuple[str, str] = ("count", "size")
+) -> None:
+    """Raise ``ValueError`` unless crops can be made so; ``names`` are what the caller calls them."""
+    if count < 1 or size < 2:
+        raise ValueError(
+            f"{names[0]} and {names[1]} must be at least 1 and 2, not {count!r} and {size!r}"
+        )
+    if not 0 <= distortion <= 1:
+        raise ValueError(f"distortion must lie in [0, 1], not {distortion!r}")
 
 
 def _homographies(inward: Tensor, size: int) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -9,8 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from losskit.backbones import Backbone
-from losskit.backbones.cache import FeatureCache, stamp_of
+from losskit.backbones import Backbone, FeatureCache, stamp_of
 from losskit.errors import nearest
 from losskit_clip.models import Tokenizer, tokenizer_for
 from losskit_clip.towers import text_tower
@@ -19,6 +20,7 @@ from losskit_clip.towers import text_tower
 Prompts: TypeAlias = str | Sequence[str] | Mapping[str, float]
 Templates: TypeAlias = Literal["imagenet", "simple"] | Sequence[str] | None
 _KEPT = 4096  # texts; 8 MB of embeddings for a ViT-B
+_ENCODERS: weakref.WeakSet[TextEncoder] = weakref.WeakSet()
 
 
 def weighted_prompts(prompts: Prompts | None, argument: str = "prompts") -> dict[str, float]:
@@ -93,7 +95,6 @@ class TextEncoder:
     Args:
         model: an open_clip name or model, as checked by ``check_model``.
         weights: its weights.
-        tower: a handle on its text tower; made when needed if not given.
         templates: see [`fill_templates`][losskit_clip.prompts.fill_templates].
         tokenizer: for models without one of their own.
     """
@@ -103,28 +104,40 @@ class TextEncoder:
         model: str | nn.Module,
         weights: str | None,
         *,
-        tower: Backbone | None = None,
         templates: Templates = None,
         tokenizer: Tokenizer | None = None,
     ) -> None:
-        self.model, self.weights = model, weights
-        self.tower = tower
         fill_templates("", templates)
         fixed = templates is None or isinstance(templates, str)
+        self.model, self.weights = model, weights
         self.templates: Templates = templates if fixed else tuple(templates or ())
         self.tokenizer = tokenizer
+        self.tower: Backbone | None = text_tower(model, weights)
         self._texts: dict[str, Tensor] = {}
         self._tokens = FeatureCache()
+        _ENCODERS.add(self)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_tokens": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _tokens=FeatureCache())
+        _ENCODERS.add(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TextEncoder:
+        # A model given as an object is shared: a copy of it would be another model, and as large.
+        twin = copy.copy(self)
+        twin._texts = dict(self._texts)
+        return twin
 
     def free(self) -> None:
-        """Let the text tower go; it is loaded again if a text comes that is not known yet."""
-        self.tower = None
+        """Let the text tower go, for every encoder on this model in the process.
+
+        It is loaded again where a text comes that is not known yet.
+        """
+        for encoder in tuple(_ENCODERS):
+            if (encoder.model, encoder.weights) == (self.model, self.weights):
+                encoder.tower = None
 
     def texts(self, texts: Sequence[str], device: torch.device) -> Tensor:
         """Embeddings of strings, ``(n, d)``."""

@@ -17,7 +17,7 @@ from losskit.reduction import Reduction, check_reduction, reduce
 from losskit_clip.models import Tokenizer, check_model
 from losskit_clip.preprocess import ClipPreprocess, StyleClipPreprocess
 from losskit_clip.prompts import Prompts, Templates, TextEncoder, weighted_prompts
-from losskit_clip.towers import Precision, Preprocess, check_image, load_towers
+from losskit_clip.towers import Precision, Preprocess, check_image, image_tower, one_reading
 
 Pairing = Literal["matched", "all"]
 _PAIRINGS = ("matched", "all")
@@ -105,7 +105,9 @@ class CLIPLoss(Loss):
             ``"all"``.
         data_range: the values that mean black and white, ``1.0`` for [0, 1], ``(-1, 1)``.
             ``"styleclip"`` takes values as they are.
-        free_text: let the text tower go once ``prompts`` are encoded.
+        free_text: let the text tower go, in the whole process, once ``prompts`` are encoded. A loss that
+            meets a new text reads the model again. A model given as an object stays yours: only the
+            losses' copy goes.
         tokenizer: for a model without one of its own.
         clip_model: MMagic's way to say it: ``in_size``, ``scale_factor``, ``pool_size``,
             ``clip_type``. Sets ``model``, ``preprocess="styleclip"`` and ``pairing="all"``, and
@@ -155,18 +157,21 @@ class CLIPLoss(Loss):
         if any(value < 0 for value in negative.values()):
             raise ValueError("weights in negative_prompts must be positive: they repel already")
         model, weights = check_model(model, weights)
-        self.backbone, tower = load_towers(
-            model,
-            weights,
-            preprocess=preprocess,
-            data_range=data_range,
-            precision=precision,
-            channels_last=channels_last,
-            compile=compile,
-        )
-        self.encoder = TextEncoder(
-            model, weights, tower=tower, templates=templates, tokenizer=tokenizer
-        )
+        if free_text and not (positive or negative):
+            raise ValueError(
+                "free_text=True goes with prompts: texts that come with the call need the text tower"
+            )
+        with one_reading():
+            self.backbone = image_tower(
+                model,
+                weights,
+                preprocess=preprocess,
+                data_range=data_range,
+                precision=precision,
+                channels_last=channels_last,
+                compile=compile,
+            )
+            self.encoder = TextEncoder(model, weights, templates=templates, tokenizer=tokenizer)
         network: Any = self.backbone.network
         styleclip = isinstance(self.backbone.mode.transform, StyleClipPreprocess)
         self.scale = network.logit_scale / 100 if styleclip else 1.0
@@ -182,7 +187,7 @@ class CLIPLoss(Loss):
         )
         values = torch.tensor([w for _, w in fixed]) if fixed else None
         self.register_buffer("prompt_weights", values, False)
-        if free_text and fixed:
+        if free_text:
             self.encoder.free()
         checked = isinstance(self.backbone.mode.transform, ClipPreprocess)
         self._range = RangeCheck(parse_data_range(data_range), "CLIPLoss") if checked else None

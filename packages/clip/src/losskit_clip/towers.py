@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -115,7 +116,7 @@ class TextTower(FeatureNetwork):
 
 
 def build_whole(model: str | nn.Module, weights: str | None) -> _Whole:
-    """Load a model; see [`load_towers`][losskit_clip.towers.load_towers]."""
+    """Load a model, for its towers to be taken from."""
     return _Whole(load_model(model, weights))
 
 
@@ -126,6 +127,17 @@ class _Held(threading.local):
 
 
 _HELD = _Held()
+
+
+@contextlib.contextmanager
+def one_reading() -> Iterator[None]:
+    """Inside this block a model is read once, whichever of its towers are taken."""
+    outer = _HELD.handles
+    _HELD.handles = [] if outer is None else outer
+    try:
+        yield
+    finally:
+        _HELD.handles = outer
 
 
 def _whole(model: str | nn.Module, weights: str | None) -> Backbone:
@@ -155,19 +167,18 @@ def text_tower(model: str | nn.Module, weights: str | None) -> Backbone:
     return shared_backbone(build_text_tower, model, weights, layers="embedding")
 
 
-def load_towers(
+def image_tower(
     model: str | nn.Module,
     weights: str | None,
     *,
     layers: Iterable[str] = ("embedding",),
     preprocess: Preprocess = "clip",
     data_range: DataRange = 1.0,
-    text: bool = True,
     precision: Precision | None = None,
     channels_last: bool = False,
     compile: bool = False,
-) -> tuple[Backbone, Backbone | None]:
-    """Handles on a model's image tower and, if asked for, its text tower; the model is read once.
+) -> Backbone:
+    """A handle on the model's image tower.
 
     Raises:
         ValueError: the model, its weights, a layer or ``preprocess`` are unknown.
@@ -175,12 +186,7 @@ def load_towers(
     """
     low, high = parse_data_range(data_range)
     model, weights = check_model(model, weights)
-    _HELD.handles = []
-    try:
-        plain = shared_backbone(build_image_tower, model, weights, layers="embedding")
-        handle = text_tower(model, weights) if text else None
-    finally:
-        _HELD.handles = None
+    plain = shared_backbone(build_image_tower, model, weights, layers="embedding")
     tower: Any = plain.network
     if callable(preprocess):
         transform: Callable[[Tensor], Tensor] = preprocess
@@ -193,7 +199,7 @@ def load_towers(
             f"preprocess must be 'clip', 'styleclip' or a callable, not {preprocess!r}"
             + nearest(str(preprocess), ("clip", "styleclip"))
         )
-    image = shared_backbone(
+    return shared_backbone(
         build_image_tower,
         model,
         weights,
@@ -203,7 +209,6 @@ def load_towers(
         channels_last=channels_last,
         compile=compile,
     )
-    return image, handle
 
 
 def check_image(name: str, image: object) -> None:
