@@ -62,7 +62,15 @@ def test_overrides_win_over_the_file(tmp_path):
         ("model.ema=1", "model.ema must be below 1"),
         ("optimizer.type=Adan", "no optimiser of torch.optim; did you mean 'Adam'"),
         ("optimizer.type=Optimizers", "no optimiser of torch.optim"),
-        ("fabric.devices=two", "fabric.devices must be a number or 'auto'"),
+        ("fabric.devices=two", "fabric.devices must be a number, a list .* not 'two'"),
+        ("fabric.devices=0", "fabric.devices must be a number, a list .* not 0"),
+        ("fabric.devices=[]", r"fabric.devices must be a number, a list .* not \[\]"),
+        (
+            "fabric.strategy=ddp_spawn",
+            "fabric.strategy must be one of auto, ddp, .* not 'ddp_spawn'",
+        ),
+        ("fabric={strategy: fsdp, precision: 16-mixed}", "does not go with .*take bf16-mixed"),
+        ("optimizer.type=LBFGS", "'LBFGS' evaluates the loss several times in an update"),
         ("fabric.precision=fp16", "fabric.precision must be one of"),
         ("accumulate=3", "data.batch_size 4 must be a multiple of accumulate 3"),
         ("data.task=paired", "data.task 'paired' needs data.inputs"),
@@ -78,6 +86,16 @@ def test_a_wrong_value_is_named_by_its_path(override, message):
     with pytest.raises(ConfigError, match=message) as caught:
         load_train_config({**GOOD, "steps": 5}, [override])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "devices"),
+    [("2", 2), ("-1", -1), ("0,1", [0, 1]), ("'3,'", [3]), ("[0, 2]", [0, 2]), ("auto", "auto")],
+)
+def test_devices_are_named_as_fabric_names_them(text, devices):
+    config = load_train_config(GOOD, [f"fabric.devices={text}"])
+    assert config.fabric.devices == devices
+    assert load_train_config(as_mapping(config)) == config
 
 
 def test_a_missing_section_and_a_wrong_size():

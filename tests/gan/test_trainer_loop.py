@@ -223,7 +223,7 @@ def test_samples_and_rows_leave_the_training_alone(folder):
     quiet = {"every": 11, "samples_every": 0, "checkpoint_every": 0, "tensorboard": False}
     first, second = checkpoints.load(run()), checkpoints.load(run(out="quiet", logging=quiet))
     same(first["networks"], second["networks"])
-    same(first["random"], second["random"])
+    same(first["ranks"][0]["random"], second["ranks"][0]["random"])
 
 
 def test_a_finished_or_foreign_run_is_not_overwritten(folder):
@@ -351,8 +351,9 @@ def test_two_processes_stay_in_step(folder):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     state = checkpoints.load(checkpoints.find(folder / "run"))
-    assert len(state["random"]) == 2
-    assert not torch.equal(state["random"][0]["torch"], state["random"][1]["torch"])
+    assert len(state["ranks"]) == 2
+    first, second = (rank["random"]["torch"] for rank in state["ranks"])
+    assert not torch.equal(first, second)
     with pytest.raises(checkpoints.CheckpointError, match="written by 2 processes"):
         run(resume=True)
 

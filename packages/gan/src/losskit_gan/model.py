@@ -2,67 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from losskit.errors import ConfigError, MissingOutputError, nearest
 from losskit.objective import ObjectiveOutput
+from losskit_gan.accumulation import BatchAverages, parts_of
+from losskit_gan.engine import Engine, PlainEngine, frozen
 from losskit_gan.objective import GANObjective, TermConfigs
-
-
-class Engine(Protocol):
-    """What a training framework does around a step; [`PlainEngine`][losskit_gan.model.PlainEngine] is torch alone."""
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """The mixed-precision context of forward passes and losses."""
-
-    def raw(self, module: nn.Module) -> nn.Module:
-        """The network itself, out of its distributed wrapper."""
-
-    def part(self, module: nn.Module, *, last: bool) -> AbstractContextManager[Any]:
-        """Surrounds forward and backward of one part of a batch; after the last, ranks meet."""
-
-    def backward(self, loss: Tensor, module: nn.Module) -> None:
-        """Accumulate gradients."""
-
-    def step(self, name: str, module: nn.Module, optimizer: Any) -> None:
-        """Clip, if wanted, and update ``module``, which is the ``name`` of the model."""
-
-
-class PlainEngine:
-    """Plain torch on one device: no mixed precision, no clipping."""
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """No mixed precision."""
-        return contextlib.nullcontext()
-
-    def raw(self, module: nn.Module) -> nn.Module:
-        """The module inside a ``DistributedDataParallel``."""
-        if isinstance(module, nn.parallel.DistributedDataParallel):
-            inner: nn.Module = module.module
-            return inner
-        return module
-
-    def part(self, module: nn.Module, *, last: bool) -> AbstractContextManager[Any]:
-        """Hold back a ``DistributedDataParallel``'s meeting of ranks until the last part."""
-        if isinstance(module, nn.parallel.DistributedDataParallel) and not last:
-            context: AbstractContextManager[Any] = module.no_sync()
-            return context
-        return contextlib.nullcontext()
-
-    def backward(self, loss: Tensor, module: nn.Module) -> None:
-        """``loss.backward()``."""
-        loss.backward()  # type: ignore[no-untyped-call]
-
-    def step(self, name: str, module: nn.Module, optimizer: Any) -> None:
-        """``optimizer.step()``."""
-        optimizer.step()
 
 
 class GANWithCustomizedLoss(nn.Module):
@@ -90,8 +42,13 @@ class GANWithCustomizedLoss(nn.Module):
         discriminator_steps: discriminator updates per generator turn: the generator is updated in
             every so-manieth step.
         compose: judge ``fake * mask + real * (1 - mask)``, as inpainting does, instead of the output.
-        accumulate: parts a batch is cut into, whose gradients add up to the whole batch's mean.
+        accumulate: parts a batch is cut into, to save memory; their mean gradient is the step's. For
+            losses that are means over samples (all but the next ones) that is the whole batch's
+            gradient. Losses that look at a batch as a whole see a part of it: relativistic averages,
+            max-GP, the averages that path length and LeCam compare with (which still advance once,
+            by the whole batch), and networks with batch statistics.
         on_nonfinite: what a NaN or infinite term does; see [`Objective`][losskit.Objective].
+        allow_import: let loss configs import code that they name; see [`build`][losskit.build].
 
     Raises:
         ConfigError: a loss config is wrong, or noise is wanted and its length unknown.
@@ -113,6 +70,7 @@ class GANWithCustomizedLoss(nn.Module):
         compose: bool = False,
         accumulate: int = 1,
         on_nonfinite: str = "raise",
+        allow_import: bool = False,
     ) -> None:
         super().__init__()
         for name, value in (
@@ -125,7 +83,11 @@ class GANWithCustomizedLoss(nn.Module):
         self.generator = generator
         self.discriminator = discriminator
         self.objective = GANObjective(
-            gan_loss, disc_auxiliary_loss, gen_auxiliary_loss, on_nonfinite=on_nonfinite
+            gan_loss,
+            disc_auxiliary_loss,
+            gen_auxiliary_loss,
+            on_nonfinite=on_nonfinite,
+            allow_import=allow_import,
         )
         if discriminator is None and self.objective.disc_objective is not None:
             raise ConfigError(
@@ -173,12 +135,12 @@ class GANWithCustomizedLoss(nn.Module):
         batch = self._batch(data)
         logs: dict[str, Tensor] = {}
         if self.discriminator is not None:
-            with _frozen(self.generator):
+            with frozen(self.generator):
                 self._update("discriminator", batch, optimizers, engine, self.iteration, logs)
         if (self.iteration + 1) % self.discriminator_steps == 0:
             turn = self.iteration // self.discriminator_steps * self.generator_steps
             if self.objective.gen_objective is not None:
-                with _frozen(self.discriminator):
+                with frozen(self.discriminator):
                     for again in range(self.generator_steps):
                         self._update("generator", batch, optimizers, engine, turn + again, logs)
         self.iteration += 1
@@ -200,7 +162,8 @@ class GANWithCustomizedLoss(nn.Module):
             self.discriminator_outputs if player == "discriminator" else self.generator_outputs
         )
         optimizer.zero_grad(set_to_none=True)
-        parts = list(self._parts(batch))
+        parts = list(parts_of(batch, self.accumulate))
+        averages = BatchAverages(self.objective) if len(parts) > 1 else None
         sums: dict[str, Tensor] = {}
         for index, part in enumerate(parts):
             with engine.part(module, last=index == len(parts) - 1):
@@ -209,10 +172,14 @@ class GANWithCustomizedLoss(nn.Module):
                     result: ObjectiveOutput = self.objective(outputs, player=player)
                 loss = result.total if len(parts) == 1 else result.total / len(parts)
                 engine.backward(loss, module)
+            if averages is not None:
+                averages.end_part()
             total = "total_disc" if player == "discriminator" else "total_gen"
             for name, value in {**result.logs, total: result.total.detach()}.items():
                 mean = value if len(parts) == 1 else value / len(parts)
                 sums[name] = sums[name] + mean if name in sums else mean
+        if averages is not None:
+            averages.finish()
         engine.step(player, module, optimizer)
         logs.update(sums)
 
@@ -226,10 +193,12 @@ class GANWithCustomizedLoss(nn.Module):
         """What the discriminator's losses read; the fakes carry no gradient to the generator."""
         engine, outputs = self._outputs(data, engine, iteration)
         with torch.no_grad():
-            outputs.update(self.generate(outputs, module=engine.raw(self.generator)))
+            generator = partial(engine.forward, self.generator, updated=False)
+            outputs.update(self.generate(outputs, module=generator))
         assert self.discriminator is not None
-        outputs["disc_pred_fake"] = self.discriminator(outputs["fake_imgs"])
-        outputs["disc_pred_real"] = self.discriminator(outputs["real_imgs"])
+        judge = partial(engine.forward, self.discriminator, updated=True)
+        outputs["disc_pred_fake"] = judge(outputs["fake_imgs"])
+        outputs["disc_pred_real"] = judge(outputs["real_imgs"])
         return outputs
 
     def generator_outputs(
@@ -241,20 +210,20 @@ class GANWithCustomizedLoss(nn.Module):
     ) -> dict[str, Any]:
         """What the generator's losses read."""
         engine, outputs = self._outputs(data, engine, iteration)
-        outputs.update(self.generate(outputs, module=self.generator))
+        generator = partial(engine.forward, self.generator, updated=True)
+        outputs.update(self.generate(outputs, module=generator))
         last_layer = getattr(outputs["gen"], "last_layer", None)
         if last_layer is not None:
             outputs["last_layer"] = last_layer
-        disc = outputs["disc"]
-        if disc is not None:
-            # Out of its wrapper: ranks do not meet over a network that is not being updated.
-            outputs["disc_pred_fake"] = outputs["disc_pred_fake_g"] = disc(outputs["fake_imgs"])
+        if self.discriminator is not None:
+            judge = partial(engine.forward, self.discriminator, updated=False)
+            outputs["disc_pred_fake"] = outputs["disc_pred_fake_g"] = judge(outputs["fake_imgs"])
             if self.objective.needs("generator", "disc_pred_real"):
-                outputs["disc_pred_real"] = disc(outputs["real_imgs"])
+                outputs["disc_pred_real"] = judge(outputs["real_imgs"])
         return outputs
 
     def generate(
-        self, batch: Mapping[str, Any], *, module: nn.Module | None = None
+        self, batch: Mapping[str, Any], *, module: Callable[..., Any] | None = None
     ) -> dict[str, Tensor]:
         """Run the generator on a batch: ``pred``, ``fake_imgs``, and ``latents`` where it has them.
 
@@ -322,24 +291,6 @@ class GANWithCustomizedLoss(nn.Module):
             )
         return batch
 
-    def _parts(self, batch: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-        size = len(batch["real_imgs"])
-        if self.accumulate == 1:
-            yield batch
-            return
-        if size % self.accumulate:
-            raise ValueError(
-                f"a batch of {size} cannot be cut into accumulate={self.accumulate} equal parts"
-            )
-        step = size // self.accumulate
-        for begin in range(0, size, step):
-            yield {
-                key: value[begin : begin + step]
-                if isinstance(value, Tensor) and value.ndim and len(value) == size
-                else value
-                for key, value in batch.items()
-            }
-
     def get_extra_state(self) -> dict[str, int]:
         """The number of steps, which drives the losses' schedules."""
         return {"iteration": self.iteration}
@@ -347,16 +298,3 @@ class GANWithCustomizedLoss(nn.Module):
     def set_extra_state(self, state: dict[str, int]) -> None:
         """Restore what ``get_extra_state`` gave."""
         self.iteration = int(state["iteration"])
-
-
-@contextlib.contextmanager
-def _frozen(module: nn.Module | None) -> Iterator[None]:
-    """Take no gradient for a network's parameters: the other player is being updated."""
-    changed = [] if module is None else [p for p in module.parameters() if p.requires_grad]
-    for parameter in changed:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in changed:
-            parameter.requires_grad_(True)

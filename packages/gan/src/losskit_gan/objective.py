@@ -41,6 +41,7 @@ class GANObjective(nn.Module):
         disc_auxiliary_loss: further terms of the discriminator (R1, a shift penalty).
         gen_auxiliary_loss: further terms of the generator (L1, perceptual, path length).
         on_nonfinite: what a NaN or infinite term does; see [`Objective`][losskit.Objective].
+        allow_import: let losses import code that their configs name; see [`build`][losskit.build].
 
     Raises:
         ConfigError: a config is wrong (the message says which), or there is no term at all.
@@ -65,16 +66,20 @@ class GANObjective(nn.Module):
         gen_auxiliary_loss: TermConfigs | None = None,
         *,
         on_nonfinite: str = "raise",
+        allow_import: bool = False,
     ) -> None:
         super().__init__()
         disc_terms: list[Term] = []
         gen_terms: list[Term] = []
         for where, config in _listed(gan_loss, "gan_loss"):
-            disc, gen = _players(_built(config, where), where)
+            disc, gen = _players(_built(config, where, allow_import), where)
             disc_terms += disc
             gen_terms += gen
-        disc_terms += [_built(c, w) for w, c in _listed(disc_auxiliary_loss, "disc_auxiliary_loss")]
-        gen_terms += [_built(c, w) for w, c in _listed(gen_auxiliary_loss, "gen_auxiliary_loss")]
+        for terms, configs, name in (
+            (disc_terms, disc_auxiliary_loss, "disc_auxiliary_loss"),
+            (gen_terms, gen_auxiliary_loss, "gen_auxiliary_loss"),
+        ):
+            terms += [_built(c, where, allow_import) for where, c in _listed(configs, name)]
         if not disc_terms and not gen_terms:
             raise ConfigError("a GAN objective needs at least one term; all three lists are empty")
         self.disc_objective = _objective(disc_terms, on_nonfinite, "the discriminator")
@@ -139,9 +144,9 @@ def _listed(configs: TermConfigs | None, name: str) -> list[tuple[str, TermConfi
     return [(f"{name}[{index}]", config) for index, config in enumerate(configs)]
 
 
-def _built(config: TermConfig, where: str) -> Term:
+def _built(config: TermConfig, where: str, allow_import: bool) -> Term:
     try:
-        return build(config)
+        return build(config, allow_import=allow_import)
     except (ConfigError, KeyError) as error:
         raise ConfigError(f"{where}: {one_line(error)}") from error
 

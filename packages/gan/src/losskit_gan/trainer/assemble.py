@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import nn
 from losskit.errors import ConfigError, LosskitError, nearest
 from losskit.spec import one_line
 from losskit_gan.model import GANWithCustomizedLoss
+from losskit_gan.trainer import checkpoints
 from losskit_gan.trainer.config import TrainConfig
 from losskit_gan.trainer.imports import import_named
 
@@ -82,6 +84,7 @@ def model(config: TrainConfig) -> GANWithCustomizedLoss:
             compose=config.model.compose,
             accumulate=config.accumulate,
             on_nonfinite=config.on_nonfinite,
+            allow_import=config.allow_import,
         )
     except ValueError as error:
         if isinstance(error, LosskitError):
@@ -109,6 +112,28 @@ def optimizer(config: TrainConfig, player: str, module: nn.Module) -> torch.opti
     except (TypeError, ValueError) as error:
         raise ConfigError(f"optimizer.{player}: {one_line(error)}") from error
     return made
+
+
+def warm_start(model: GANWithCustomizedLoss, players: Iterable[str], path: Path) -> None:
+    """Take the networks of a checkpoint; the averaged generator, which is the better start, if any.
+
+    Raises:
+        CheckpointError: there is no whole checkpoint.
+        ConfigError: its networks have other layers.
+    """
+    state = checkpoints.load(checkpoints.find(path))
+    for player in players:
+        saved = state.get("ema") if player == "generator" else None
+        saved = state["networks"].get(player) if saved is None else saved
+        if saved is None:
+            continue
+        try:
+            getattr(model, player).load_state_dict(saved)
+        except RuntimeError as error:
+            raise ConfigError(
+                f"model.warm_start: the {player} of {path} has other layers: "
+                + one_line(error)[:200]
+            ) from error
 
 
 def learning_rate_factor(config: TrainConfig, step: int) -> float:

@@ -19,6 +19,13 @@ from losskit_gan.trainer.sections import (
     at_least,
 )
 
+#: Optimisers whose step asks for what a GAN's has not, and what that is.
+_UNUSABLE = {
+    "LBFGS": "evaluates the loss several times in an update",
+    "SparseAdam": "is for sparse gradients",
+    "Optimizer": "is no optimiser of its own",
+}
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -137,9 +144,10 @@ def _check_together(config: TrainConfig) -> None:
         )
     if not config.model.ema < 1:
         raise ConfigError(f"model.ema must be below 1, not {config.model.ema}")
-    if isinstance(config.fabric.devices, str) and config.fabric.devices != "auto":
+    _check_devices(config.fabric.devices)
+    if (config.fabric.strategy, config.fabric.precision) == ("fsdp", "16-mixed"):
         raise ConfigError(
-            f"fabric.devices must be a number or 'auto', not {config.fabric.devices!r}"
+            "fabric.precision '16-mixed' does not go with fabric.strategy 'fsdp': take bf16-mixed"
         )
     import inspect
 
@@ -155,6 +163,22 @@ def _check_together(config: TrainConfig) -> None:
                 f"optimizer.type {kind!r} is no optimiser of torch.optim"
                 + nearest(kind, [name for name in dir(torch.optim) if name[0].isupper()])
             )
+        if kind in _UNUSABLE:
+            raise ConfigError(f"optimizer.type {kind!r} {_UNUSABLE[kind]}: take Adam, say")
+
+
+def _check_devices(devices: int | str | list[int]) -> None:
+    if isinstance(devices, list):
+        fine = bool(devices) and min(devices) >= 0
+    elif isinstance(devices, int):
+        fine = devices == -1 or devices >= 1
+    else:
+        fine = devices == "auto"
+    if not fine:
+        raise ConfigError(
+            f"fabric.devices must be a number, a list of indices ('0,1'), -1 or 'auto' for all, "
+            f"not {devices!r}"
+        )
 
 
 def as_mapping(config: TrainConfig) -> dict[str, Any]:

@@ -22,14 +22,16 @@ from losskit_gan.trainer.sections import DataConfig
 from losskit_gan.trainer.sources import DataError, Source, check_size, fit_of
 
 _RETRIES = 20
+#: Fills the places of ``skipped`` that hold no image's index.
+NOT_SKIPPED = -1
 
 
 class Samples(Dataset[dict[str, Tensor]]):
     """The endless sequence of training samples, by their number.
 
     Each is a dict with ``real_imgs`` (and ``target``, the same), ``lq`` for every task but
-    ``generation``, ``mask`` for ``inpainting``, and ``skipped``, the number of bad images that were
-    passed over to find this one.
+    ``generation``, ``mask`` for ``inpainting``, and ``skipped``, the indices of the bad images that were
+    passed over to find this one, filled up with -1.
 
     Args:
         source: the images.
@@ -44,6 +46,7 @@ class Samples(Dataset[dict[str, Tensor]]):
         self._order: tuple[int, np.ndarray[Any, Any]] = (-1, np.empty(0, dtype=np.int64))
 
     def __getitem__(self, position: int) -> dict[str, Tensor]:
+        skipped = torch.full((_RETRIES,), NOT_SKIPPED)
         for attempt in range(_RETRIES):
             index = self._index(position + attempt)
             try:
@@ -56,8 +59,9 @@ class Samples(Dataset[dict[str, Tensor]]):
                     raise DataError(
                         f"{error} (data.skip_bad: true leaves such images out)"
                     ) from error
+                skipped[attempt] = index
             else:
-                sample["skipped"] = torch.tensor(attempt)
+                sample["skipped"] = skipped
                 return sample
         raise DataError(
             f"{_RETRIES} images in a row are bad; the last is {self.source.names[index]}"
@@ -187,6 +191,9 @@ def batches(
         start: the first step.
         rank: this process.
         world_size: processes.
+
+    Raises:
+        DataError: an image is bad and ``skip_bad`` is off.
     """
     loader = DataLoader(
         Samples(source, config, seed=seed),
@@ -197,4 +204,7 @@ def batches(
         generator=torch.Generator().manual_seed(seed),
         persistent_workers=False,
     )
-    return iter(loader)
+    try:
+        yield from loader
+    except DataError as error:  # a worker's comes with its traceback as text
+        raise DataError(str(error).rpartition("DataError: ")[2].strip()) from None

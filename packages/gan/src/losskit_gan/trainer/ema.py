@@ -7,11 +7,14 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from losskit_gan.trainer.sharding import local
+
 
 class ExponentialMovingAverage:
     """A copy of a network whose weights follow slowly; what GANs are sampled and judged with.
 
-    Buffers (running statistics) are copied, not averaged.
+    Buffers (running statistics) are copied, not averaged. Where parameters are spread over ranks, so
+    must the copy's be, in the same way; each rank then averages its part.
 
     Args:
         module: the network to follow.
@@ -40,8 +43,8 @@ class ExponentialMovingAverage:
     @torch.no_grad()
     def update(self, module: nn.Module, *, step: int) -> None:
         """Move towards ``module``'s weights as they are at ``step``."""
-        own: list[Tensor] = list(self.module.parameters())
-        new = [parameter.detach() for parameter in module.parameters()]
+        own: list[Tensor] = [local(parameter) for parameter in self.module.parameters()]
+        new = [local(parameter.detach()) for parameter in module.parameters()]
         if step < self.start:
             torch._foreach_copy_(own, new)
         else:

@@ -3,72 +3,39 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from losskit.errors import ConfigError, LosskitError
-from losskit.spec import one_line
-from losskit_gan.trainer.config import TrainConfig
-
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
-def make_fabric(config: TrainConfig) -> Fabric:
-    """A Fabric as the config's ``fabric`` section says.
-
-    Raises:
-        LosskitError: Lightning Fabric is not installed.
-        ConfigError: it refuses the values, for instance for want of such a device.
-    """
-    try:
-        try:
-            from lightning_fabric import Fabric
-        except ImportError:
-            from lightning.fabric import Fabric  # type: ignore[assignment]
-    except ImportError as error:
-        raise LosskitError(
-            "training needs Lightning Fabric: pip install 'losskit-gan[train]'"
-        ) from error
-    section = config.fabric
-    try:
-        return Fabric(
-            accelerator=section.accelerator,
-            devices=section.devices,
-            num_nodes=section.num_nodes,
-            strategy=_strategy(section.strategy, section.devices),
-            precision=section.precision,
-        )
-    except (ValueError, RuntimeError, TypeError) as error:
-        raise ConfigError(f"fabric: {one_line(error)}") from error
-
-
-def _strategy(name: str, devices: int | str) -> Any:
-    several = devices == "auto" or (isinstance(devices, int) and devices > 1)
-    if name == "ddp" or (name == "auto" and several):
-        from lightning_fabric.strategies.ddp import DDPStrategy
-
-        # A discriminator runs twice before one backward; copying buffers between ranks in between
-        # would change, in place, what the first run keeps for its backward.
-        return DDPStrategy(broadcast_buffers=False)
-    return name
-
-
 class FabricEngine:
-    """What surrounds a step; see [`Engine`][losskit_gan.model.Engine].
+    """What surrounds a step; see [`Engine`][losskit_gan.engine.Engine].
 
     Args:
         fabric: launched.
         clip_norm: the largest gradient norm by player; 0: any.
         several_parts: whether batches are cut into parts, so that all but the last need not meet.
+        sharded: networks whose parameters are spread over ranks.
     """
 
-    def __init__(self, fabric: Fabric, *, clip_norm: dict[str, float], several_parts: bool) -> None:
+    def __init__(
+        self,
+        fabric: Fabric,
+        *,
+        clip_norm: dict[str, float],
+        several_parts: bool,
+        sharded: Sequence[nn.Module] = (),
+    ) -> None:
         self.fabric = fabric
         self.clip_norm = clip_norm
+        self.skipped_updates = 0
         self._several = several_parts and fabric.world_size > 1
+        self._sharded = tuple(sharded)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Fabric's precision."""
@@ -81,15 +48,31 @@ class FabricEngine:
         return self.fabric.no_backward_sync(module, enabled=not last)  # type: ignore[arg-type]
 
     def raw(self, module: nn.Module) -> nn.Module:
-        """The network out of Fabric's and the strategy's wrappers, and uncompiled."""
+        """The network out of Fabric's and the data-parallel wrapper.
+
+        What is compiled or sharded stays so: both are done to the network in place.
+        """
         return raw(module)
+
+    def forward(self, module: nn.Module, *args: Any, updated: bool, **kwargs: Any) -> Any:
+        """Run a network in Fabric's precision; what it returns is in full precision.
+
+        Not by a call of Fabric's wrapper, whose outputs allow no ``autograd.grad`` under mixed
+        precision, which path lengths and adaptive weights need.
+        """
+        precision = self.fabric.strategy.precision
+        network: Any = getattr(module, "_forward_module", module) if updated else raw(module)
+        with precision.forward_context():
+            output = network(*args, **kwargs)
+        return precision.convert_output(output)
 
     def backward(self, loss: Tensor, module: nn.Module) -> None:
         """Fabric's, which scales losses under fp16."""
         self.fabric.backward(loss, model=module)  # type: ignore[arg-type]
 
     def step(self, name: str, module: nn.Module, optimizer: Any) -> None:
-        """Clip and update."""
+        """Clip and update; under fp16, an update with infinite gradients is left out and counted."""
+        self.reshard()
         clip = self.clip_norm.get(name, 0.0)
         if clip:
             self.fabric.clip_gradients(
@@ -98,7 +81,16 @@ class FabricEngine:
                 max_norm=clip,
                 error_if_nonfinite=False,
             )
+        scaler = getattr(self.fabric.strategy.precision, "scaler", None)
+        before = 0.0 if scaler is None else scaler.get_scale()
         optimizer.step()
+        # A scale that fell is how a scaler says it; it has waited for the device by then anyway.
+        self.skipped_updates += scaler is not None and scaler.get_scale() < before
+
+    def reshard(self) -> None:
+        """Give away the parts of sharded networks that passes brought together."""
+        for network in self._sharded:
+            network.reshard()  # type: ignore[operator]
 
 
 def raw(module: nn.Module) -> nn.Module:

@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from losskit.errors import ConfigError
 from losskit.spec import one_line
 from losskit_gan.trainer import assemble, checkpoints, sampling
 from losskit_gan.trainer.config import TrainConfig, as_mapping
-from losskit_gan.trainer.data import Samples, batches
+from losskit_gan.trainer.data import NOT_SKIPPED, Samples, batches
 from losskit_gan.trainer.ema import ExponentialMovingAverage
-from losskit_gan.trainer.engine import FabricEngine, make_fabric, raw
+from losskit_gan.trainer.engine import FabricEngine, raw
+from losskit_gan.trainer.fabric import make_fabric
 from losskit_gan.trainer.interrupt import Interrupt
 from losskit_gan.trainer.progress import Progress
 from losskit_gan.trainer.recorder import Recorder
@@ -65,13 +66,13 @@ class Trainer:
         }
         self._base_rates = {p: o.param_groups[0]["lr"] for p, o in self.optimizers.items()}
         if config.model.warm_start is not None:
-            self._warm_start(Path(config.model.warm_start))
+            assemble.warm_start(self.model, players, Path(config.model.warm_start))
         rehearse(self.model, self.source, config)
         self.ema: ExponentialMovingAverage | None = None
         self.recorder = Recorder(self.out, tensorboard=config.logging.tensorboard)
         self.fabric: Any = None
         self.step = 0
-        self.skipped = 0
+        self.skipped: set[int] = set()
         self._interrupt = Interrupt()
 
     def _seed(self, seed: int) -> None:
@@ -80,23 +81,6 @@ class Trainer:
         torch.manual_seed(seed)
         if self.config.deterministic:
             torch.use_deterministic_algorithms(True)
-
-    def _warm_start(self, path: Path) -> None:
-        state = checkpoints.load(checkpoints.find(path))
-        networks = state["networks"]
-        for player in self.optimizers:
-            # An averaged generator is the better start where there is one.
-            saved = state.get("ema") if player == "generator" else None
-            saved = networks.get(player) if saved is None else saved
-            if saved is None:
-                continue
-            try:
-                getattr(self.model, player).load_state_dict(saved)
-            except RuntimeError as error:
-                raise ConfigError(
-                    f"model.warm_start: the {player} of {path} has other layers: "
-                    + one_line(error)[:200]
-                ) from error
 
     def run(self, *, resume: bool = False) -> Path:
         """Train to the last step.
@@ -150,27 +134,45 @@ class Trainer:
         return path
 
     def _set_up(self, fabric: Any) -> None:
-        config = self.config
+        config, model = self.config, self.model
+        if config.model.ema:
+            self.ema = ExponentialMovingAverage(
+                model.generator, decay=config.model.ema, start=config.model.ema_start
+            )
         if config.model.compile:
-            self.model.generator = torch.compile(self.model.generator)  # type: ignore[assignment]
-            if self.model.discriminator is not None:
-                self.model.discriminator = torch.compile(self.model.discriminator)  # type: ignore[assignment]
-        for player in self.optimizers:
-            module, optimizer = fabric.setup(getattr(self.model, player), self.optimizers[player])
-            setattr(self.model, player, module)
-            self.optimizers[player] = optimizer
-        fabric.to_device(self.model.objective)
+            # In place: data-parallel wrappers, the other player's passes and losses all call the
+            # compiled network then, and penalties find out that it is one.
+            for player in self.optimizers:
+                getattr(model, player).compile()
+        sharded = self._shard(fabric) if config.fabric.strategy == "fsdp" else []
+        if not sharded:
+            for player in self.optimizers:
+                made = fabric.setup(getattr(model, player), self.optimizers[player])
+                network, self.optimizers[player] = made
+                setattr(model, player, network)
+            if self.ema is not None:
+                fabric.to_device(self.ema.module)
+        fabric.to_device(model.objective)
         self.engine = FabricEngine(
             fabric,
             clip_norm={p: config.optimizer.of(p)["clip_norm"] for p in self.optimizers},
             several_parts=config.accumulate > 1,
+            sharded=sharded,
         )
-        if config.model.ema:
-            self.ema = ExponentialMovingAverage(
-                raw(self.model.generator), decay=config.model.ema, start=config.model.ema_start
-            )
         # Ranks draw different noise from here on.
         self._seed(config.seed + 1 + fabric.global_rank)
+
+    def _shard(self, fabric: Any) -> list[nn.Module]:
+        """Spread all networks over the ranks; their optimisers are made of what is left of them."""
+        for player in self.optimizers:
+            network = fabric.setup_module(getattr(self.model, player))
+            optimizer = assemble.optimizer(self.config, player, network)
+            self.optimizers[player] = fabric.setup_optimizers(optimizer)
+            setattr(self.model, player, network)
+        if self.ema is not None:
+            fabric.setup_module(self.ema.module)
+        networks = [raw(getattr(self.model, player)) for player in self.optimizers]
+        return networks if self.ema is None else [*networks, self.ema.module]
 
     def _check_out(self, found: Path | None, *, resume: bool) -> None:
         if found is not None and not resume:
@@ -192,9 +194,17 @@ class Trainer:
         for player, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
                 group["lr"] = self._base_rates[player] * factor
-        self.skipped += int(batch.pop("skipped").sum())
+        self.skipped.update(set(batch.pop("skipped").flatten().tolist()) - {NOT_SKIPPED})
         batch = self.fabric.to_device(batch)
-        logs = self.model.train_step(batch, self.optimizers, engine=self.engine)
+        try:
+            logs = self.model.train_step(batch, self.optimizers, engine=self.engine)
+        except Exception as error:
+            if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                raise ConfigError(
+                    "model.compile: torch.compile fails here, take model.compile: false: "
+                    + one_line(error)[:300]
+                ) from error
+            raise
         if self.ema is not None:
             self.ema.update(raw(self.model.generator), step=self.step)
         self.recorder.add(logs)
@@ -221,33 +231,38 @@ class Trainer:
                 torch.tensor(list(means.values()), device=self.fabric.device), reduce_op="mean"
             )
             means = dict(zip(means, together.tolist(), strict=True))
-        if self.source.skipped or self.skipped:
-            means["data_skipped"] = float(len(self.source.skipped) + self.skipped)
+        skipped = len(self.source.skipped) + self._skipped_on_all_ranks()
+        if skipped:
+            means["data_skipped"] = float(skipped)
+        if self.engine.skipped_updates:
+            means["skipped_updates"] = float(self.engine.skipped_updates)
         return means
+
+    def _skipped_on_all_ranks(self) -> int:
+        """How many images were found bad when they were read; each counts once."""
+        everywhere = [self.skipped]
+        if self.fabric.world_size > 1 and self.config.data.skip_bad:
+            everywhere = [set()] * self.fabric.world_size
+            torch.distributed.all_gather_object(everywhere, self.skipped)
+        return len(set().union(*everywhere))
 
     def write_samples(self) -> None:
         """Write a grid of what the (averaged) generator makes now, the same inputs every time."""
-        if not self.fabric.is_global_zero:
-            return
-        config = self.config
-        generator = raw(self.model.generator) if self.ema is None else self.ema.module
-        name = f"step-{self.step:08d}.png"
-        sheet = sampling.preview(
-            generator,
-            Samples(self.source, config.data, seed=config.seed + 1),
-            config,
+        first = self.fabric.is_global_zero
+        if not first and self.config.fabric.strategy != "fsdp":
+            return  # a sharded generator runs on all ranks or not at all
+        sheets = sampling.sheets(
+            raw(self.model.generator) if self.ema is None else self.ema.module,
+            Samples(self.source, self.config.data, seed=self.config.seed + 1),
+            self.config,
             latent_dim=self.model.latent_dim,
             device=self.fabric.device,
         )
-        sampling.save_png(sheet, self.out / "samples" / name)
-        self.recorder.image("samples", sheet, self.step)
-        if config.logging.interpolate and self.model.inputs == ("noise",):
-            assert self.model.latent_dim is not None
-            images = sampling.interpolation(
-                generator, self.model.latent_dim, rows=4, columns=8, seed=config.seed
-            )
-            images = sampling.unit_range(images, config.data.value_range)
-            sampling.save_png(sampling.grid(images, columns=8), self.out / "interpolations" / name)
+        self.engine.reshard()
+        if first:
+            for kind, sheet in sheets.items():
+                sampling.save_png(sheet, self.out / kind / f"step-{self.step:08d}.png")
+            self.recorder.image("samples", sheets["samples"], self.step)
 
     def _path(self) -> Path:
         return self.out / "checkpoints" / f"step-{self.step:08d}.pt"

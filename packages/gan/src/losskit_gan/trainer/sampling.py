@@ -139,3 +139,28 @@ def preview(
     shown = [F.interpolate(batch["lq"], size=truth.shape[-2:])] if "lq" in batch else []
     rows = [unit_range(row, config.data.value_range) for row in (*shown, output, truth)]
     return grid(torch.cat(rows).cpu(), columns=count)
+
+
+def sheets(
+    generator: nn.Module,
+    samples: Samples,
+    config: TrainConfig,
+    *,
+    latent_dim: int | None,
+    device: torch.device,
+) -> dict[str, Float[Tensor, "c rows columns"]]:
+    """What a run writes of its generator: ``samples``, and ``interpolations`` where wanted.
+
+    Args:
+        generator: the network to show.
+        samples: see [`preview`][losskit_gan.trainer.sampling.preview].
+        config: the run's.
+        latent_dim: length of noise vectors.
+        device: the generator's.
+    """
+    made = {"samples": preview(generator, samples, config, latent_dim=latent_dim, device=device)}
+    if config.logging.interpolate and config.model.inputs == ["noise"]:
+        assert latent_dim is not None
+        images = interpolation(generator, latent_dim, rows=4, columns=8, seed=config.seed)
+        made["interpolations"] = grid(unit_range(images, config.data.value_range), columns=8)
+    return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -66,7 +67,8 @@ class DataConfig:
         hole: for ``inpainting``, the smallest and largest share of the image that is masked.
         workers: processes that load ahead; 0: this one does.
         cache: keep decoded images in memory.
-        skip_bad: leave out images that cannot be read or are too small, and count them.
+        skip_bad: leave out images that cannot be read or are too small, and pairs that lack one of
+            the two, and count them.
     """
 
     images: str
@@ -139,17 +141,27 @@ class FabricConfig:
 
     Args:
         accelerator: ``auto``, ``cpu``, ``cuda``, ``mps``.
-        devices: how many, or ``auto``.
+        devices: how many, a list of indices (``0,1``), or ``auto`` or -1 for all there are.
         num_nodes: machines.
-        strategy: ``auto``, ``ddp``, ``fsdp``, ...
+        strategy: ``auto`` (``ddp`` where there is more than one process), ``ddp``,
+            ``ddp_find_unused_parameters_true``, or ``fsdp``: parameters, gradients and optimiser
+            states are spread over the processes of a machine.
         precision: ``32-true``, ``16-mixed`` or ``bf16-mixed``.
     """
 
     accelerator: str = "auto"
-    devices: int | str = at_least(1, 1)
+    devices: int | str | list[int] = 1
     num_nodes: int = at_least(1, 1)
-    strategy: str = "auto"
+    strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true", "fsdp"] = "auto"
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
+
+    def __post_init__(self) -> None:
+        """Read ``"0,1"`` as a list, ``"2"`` and ``"-1"`` as numbers, as Fabric does."""
+        devices = self.devices
+        if isinstance(devices, str) and re.fullmatch(r"-?\d+(,\d+)*,?", devices):
+            numbers = [int(number) for number in devices.split(",") if number]
+            value = numbers if "," in devices else numbers[0]
+            object.__setattr__(self, "devices", value)
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def open_source(config: DataConfig, *, allow_import: bool = False) -> Source:
 
 
 def decode(path: Path, channels: Literal[1, 3]) -> UInt8[Tensor, "c h w"]:
-    """One image file, as its EXIF orientation says it is meant to be seen.
+    """One image file as it is meant to be seen: as its EXIF data turn it, on white where transparent.
 
     Raises:
         DataError: it cannot be read as an image.
@@ -87,7 +87,11 @@ def decode(path: Path, channels: Literal[1, 3]) -> UInt8[Tensor, "c h w"]:
             upright = ImageOps.exif_transpose(image)
             if upright.mode.startswith("I;16"):  # Pillow would clip 16 bits, not scale them
                 upright = Image.fromarray((np.array(upright) >> 8).astype(np.uint8))
-            pixels = np.array(upright.convert("RGB" if channels == 3 else "L"))
+            if upright.has_transparency_data:
+                upright = upright.convert("RGBA")
+            else:
+                upright = upright.convert("RGB" if channels == 3 else "L")
+            pixels = np.array(upright)
     except FileNotFoundError as error:
         raise DataError(f"there is no file {path}") from error
     except Exception as error:  # Pillow raises many kinds for a damaged file
@@ -113,16 +117,37 @@ def _folder(config: DataConfig) -> Source:
 
 def _paired(config: DataConfig) -> Source:
     assert config.inputs is not None
+    inputs, images = Path(config.inputs), Path(config.images)
     try:
-        pairs = paired_files(Path(config.inputs), Path(config.images))
+        pairs: list[tuple[Path, ...]] = [pair[1:] for pair in paired_files(inputs, images)]
     except LosskitError as error:
-        raise ConfigError(f"data.inputs, data.images: {error}") from error
-    good, skipped = _sift([(one, other) for _, one, other in pairs], config)
+        if "has no partner" not in str(error):
+            raise ConfigError(f"data.inputs, data.images: {error}") from error
+        if not config.skip_bad:
+            raise ConfigError(
+                f"data.inputs, data.images: {error} (data.skip_bad: true leaves such images out)"
+            ) from error
+        pairs = _pairs_with_holes(inputs, images)
+    good, skipped = _sift(pairs, config)
 
     def read(index: int) -> tuple[Tensor, ...]:
         return tuple(decode(path, config.channels) for path in good[index])
 
     return Source([str(paths[-1]) for paths in good], read, cache=config.cache, skipped=skipped)
+
+
+def _pairs_with_holes(inputs: Path, images: Path) -> list[tuple[Path, ...]]:
+    """Pairs by name; one that lacks a partner is there alone, for the sifting to leave out."""
+    sides = [
+        {str(p.relative_to(folder).with_suffix("")): p for p in sorted(folder.rglob("*")) if _is(p)}
+        for folder in (inputs, images)
+    ]
+    names = sorted({*sides[0], *sides[1]})
+    return [tuple(side[name] for side in sides if name in side) for name in names]
+
+
+def _is(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
 def _sift(
@@ -132,6 +157,8 @@ def _sift(
     good, skipped = [], []
     for paths in items:
         try:
+            if config.task == "paired" and len(paths) == 1:
+                raise DataError(f"{paths[0]} has no partner")
             sizes = [_header(path) for path in paths]
             # Of a pair the target is last; how much smaller its input is, is the network's business.
             check_size(sizes[-1], config, str(paths[-1]))
@@ -212,6 +239,8 @@ def _array(images: Any, config: DataConfig, name: str) -> Source:
 
 
 def _as_tensor(pixels: np.ndarray[Any, Any], channels: int, name: str) -> Tensor:
+    from PIL import Image
+
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     if np.issubdtype(pixels.dtype, np.floating):
@@ -220,10 +249,19 @@ def _as_tensor(pixels: np.ndarray[Any, Any], channels: int, name: str) -> Tensor
         pixels = np.round(pixels * 255).astype(np.uint8)
     if pixels.dtype != np.uint8:
         raise DataError(f"{name} holds {pixels.dtype}; images are uint8, or floats in [0, 1]")
-    if pixels.shape[2] == 4 and channels == 3:
-        pixels = pixels[..., :3]
+    if pixels.shape[2] == 4:
+        pixels = _on_white(pixels)
+        if channels == 1:  # as Pillow makes grey of colours
+            pixels = np.array(Image.fromarray(pixels).convert("L"))[..., None]
     if pixels.shape[2] == 1 and channels == 3:
         pixels = pixels.repeat(3, axis=2)
     if pixels.shape[2] != channels:
         raise DataError(f"{name} has {pixels.shape[2]} channels; data.channels is {channels}")
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+
+
+def _on_white(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """RGB of RGBA: what lies under transparent pixels is often rubbish, and not to be learnt."""
+    alpha = pixels[..., 3:].astype(np.uint16)
+    shown = pixels[..., :3] * alpha + 255 * (255 - alpha)
+    return ((shown + 127) // 255).astype(np.uint8)

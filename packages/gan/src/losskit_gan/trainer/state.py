@@ -11,11 +11,12 @@ from losskit.spec import one_line
 from losskit_gan.trainer import checkpoints
 from losskit_gan.trainer.config import as_mapping
 from losskit_gan.trainer.engine import raw
+from losskit_gan.trainer.sharding import load_network, load_optimizer, whole
 
 if TYPE_CHECKING:
     from losskit_gan.trainer.loop import Trainer
 
-FORMAT = 1
+FORMAT = 2
 #: What may differ when a run goes on: how long, where, and what is written on the way.
 _FREE = frozenset({"steps", "logging", "fabric", "out", "allow_import", "deterministic"})
 
@@ -43,30 +44,60 @@ def _plain(value: Any) -> Any:
 def gather(trainer: Trainer) -> dict[str, Any]:
     """A trainer's state as plain data; every rank must call it.
 
-    The order of the images is no part of it: it follows from the seed and the step.
+    The order of the images is no part of it: it follows from the seed and the step. What is spread
+    over ranks is put together, so that any number of processes can read it.
     """
-    own = checkpoints.random_state()
-    randoms = [own]
-    if trainer.fabric.world_size > 1:
-        randoms = [{}] * trainer.fabric.world_size
-        torch.distributed.all_gather_object(randoms, own)
     return {
         "format": FORMAT,
         "step": trainer.step,
         "config": as_mapping(trainer.config),
         "networks": {
-            player: raw(getattr(trainer.model, player)).state_dict()
+            player: whole(raw(getattr(trainer.model, player)).state_dict())
             for player in trainer.optimizers
         },
-        "ema": None if trainer.ema is None else trainer.ema.module.state_dict(),
-        "optimizers": {p: o.state_dict() for p, o in trainer.optimizers.items()},
-        "objective": trainer.model.objective.state_dict(),
+        "ema": None if trainer.ema is None else whole(trainer.ema.module.state_dict()),
+        "optimizers": {p: whole(o.state_dict()) for p, o in trainer.optimizers.items()},
         "iteration": trainer.model.iteration,
         "precision": trainer.fabric.strategy.precision.state_dict(),
-        "recorder": trainer.recorder.state_dict(),
-        "skipped": trainer.skipped,
-        "random": randoms,
+        "skipped_updates": trainer.engine.skipped_updates,
+        "ranks": _from_all_ranks(trainer, _own(trainer)),
     }
+
+
+def _own(trainer: Trainer) -> dict[str, Any]:
+    """What each rank has of its own: batch statistics, averages that losses keep, random numbers."""
+    return {
+        "objective": trainer.model.objective.state_dict(),
+        "buffers": {
+            name: dict(network.named_buffers()) for name, network in _networks(trainer).items()
+        }
+        if trainer.fabric.world_size > 1
+        else {},
+        "recorder": trainer.recorder.state_dict(),
+        "skipped": sorted(trainer.skipped),
+        "random": checkpoints.random_state(),
+    }
+
+
+def _networks(trainer: Trainer) -> dict[str, torch.nn.Module]:
+    networks = {player: raw(getattr(trainer.model, player)) for player in trainer.optimizers}
+    return networks if trainer.ema is None else {**networks, "ema": trainer.ema.module}
+
+
+def _from_all_ranks(trainer: Trainer, own: dict[str, Any]) -> list[dict[str, Any]]:
+    if trainer.fabric.world_size == 1:
+        return [own]
+    together: list[Any] = [None] * trainer.fabric.world_size
+    torch.distributed.all_gather_object(together, _on_cpu(own))
+    return together
+
+
+def _on_cpu(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu()
+    if isinstance(value, Mapping):
+        return {key: _on_cpu(item) for key, item in value.items()}
+    return [_on_cpu(item) for item in value] if isinstance(value, list) else value
 
 
 def restore(trainer: Trainer, state: dict[str, Any]) -> None:
@@ -80,26 +111,32 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
             f"the checkpoint has format {state.get('format')!r}; this version reads {FORMAT}"
         )
     world_size = trainer.fabric.world_size
-    if len(state["random"]) != world_size:
+    if len(state["ranks"]) != world_size:
         raise checkpoints.CheckpointError(
             f"the checkpoint was written by {len(state['random'])} processes; resuming exactly "
             f"needs as many, not {world_size} (or start anew with model.warm_start)"
         )
+    own = state["ranks"][trainer.fabric.global_rank]
     _check_same_run(state["config"], as_mapping(trainer.config))
     try:
         for player, optimizer in trainer.optimizers.items():
-            raw(getattr(trainer.model, player)).load_state_dict(state["networks"][player])
-            optimizer.load_state_dict(state["optimizers"][player])
+            load_network(raw(getattr(trainer.model, player)), state["networks"][player])
+            load_optimizer(optimizer, state["optimizers"][player])
         if trainer.ema is not None:
-            trainer.ema.module.load_state_dict(state["ema"])
-        trainer.model.objective.load_state_dict(state["objective"])
+            load_network(trainer.ema.module, state["ema"])
+        trainer.model.objective.load_state_dict(own["objective"])
+        networks = _networks(trainer)
+        for name, buffers in own["buffers"].items():
+            for key, buffer in networks[name].named_buffers():
+                buffer.copy_(buffers[key])
     except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise checkpoints.CheckpointError(
             f"the checkpoint is not of this config: {one_line(error):.200}"
         ) from error
     trainer.fabric.strategy.precision.load_state_dict(state["precision"])
-    trainer.recorder.load_state_dict(state["recorder"], trainer.fabric.device)
+    trainer.engine.skipped_updates = state["skipped_updates"]
+    trainer.recorder.load_state_dict(own["recorder"], trainer.fabric.device)
     trainer.step = state["step"]
     trainer.model.iteration = state["iteration"]
-    trainer.skipped = state["skipped"]
-    checkpoints.set_random_state(state["random"][trainer.fabric.global_rank])
+    trainer.skipped = set(own["skipped"])
+    checkpoints.set_random_state(own["random"])

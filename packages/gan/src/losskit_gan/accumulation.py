@@ -1,0 +1,70 @@
+"""A batch in parts: their gradients add up, and what losses average over batches advances once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def parts_of(batch: Mapping[str, Any], count: int) -> Iterator[Mapping[str, Any]]:
+    """Cut the tensors of a batch into ``count`` equal parts; what is not per sample goes to each.
+
+    Raises:
+        ValueError: the batch has no such parts.
+    """
+    size = len(batch["real_imgs"])
+    if count == 1:
+        yield batch
+        return
+    if size % count:
+        raise ValueError(f"a batch of {size} cannot be cut into accumulate={count} equal parts")
+    step = size // count
+    for begin in range(0, size, step):
+        yield {
+            key: value[begin : begin + step]
+            if isinstance(value, Tensor) and value.ndim and len(value) == size
+            else value
+            for key, value in batch.items()
+        }
+
+
+class BatchAverages:
+    """Moving averages that losses keep, each advanced by the whole batch whose parts they see.
+
+    Every part is judged with the averages as they were before the batch, moved by that part alone.
+    Such an average is linear in the batch's mean: the mean of where the equal parts moved it is where
+    the whole batch would have. A loss names these buffers in a class attribute ``batch_averages``;
+    other state (a pool of past predictions) goes from part to part.
+
+    Args:
+        objective: whose losses to look at.
+    """
+
+    def __init__(self, objective: nn.Module) -> None:
+        self._buffers: list[Tensor] = []
+        for loss in objective.modules():
+            for name in getattr(loss, "batch_averages", ()):
+                buffer = getattr(loss, name)
+                if not any(buffer is known for known in self._buffers):
+                    self._buffers.append(buffer)
+        self._before = [buffer.clone() for buffer in self._buffers]
+        self._moved = [torch.zeros_like(buffer) for buffer in self._buffers]
+        self._parts = 0
+
+    @torch.no_grad()
+    def end_part(self) -> None:
+        """Note how far this part moved them, and put them back."""
+        self._parts += 1
+        for buffer, before, moved in zip(self._buffers, self._before, self._moved, strict=True):
+            moved.add_(buffer - before)
+            buffer.copy_(before)
+
+    @torch.no_grad()
+    def finish(self) -> None:
+        """Move them once."""
+        for buffer, moved in zip(self._buffers, self._moved, strict=True):
+            counts = not buffer.is_floating_point()  # updates, say
+            buffer.add_(moved // self._parts if counts else moved / self._parts)

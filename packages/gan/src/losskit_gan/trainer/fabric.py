@@ -1,0 +1,84 @@
+"""A Lightning Fabric as the config's ``fabric`` section says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from losskit.errors import ConfigError, LosskitError
+from losskit.spec import one_line
+from losskit_gan.trainer.config import TrainConfig
+from losskit_gan.trainer.sections import FabricConfig
+from losskit_gan.trainer.sharding import shard
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+def make_fabric(config: TrainConfig) -> Fabric:
+    """A Fabric, not yet launched.
+
+    Raises:
+        LosskitError: Lightning Fabric is not installed.
+        ConfigError: it refuses the values, for instance for want of such a device.
+    """
+    try:
+        try:
+            from lightning_fabric import Fabric
+        except ImportError:
+            from lightning.fabric import Fabric  # type: ignore[assignment]
+    except ImportError as error:
+        raise LosskitError(
+            "training needs Lightning Fabric: pip install 'losskit-gan[train]'"
+        ) from error
+    section = config.fabric
+    try:
+        precision = _precision(section)
+        return Fabric(
+            accelerator=section.accelerator,
+            devices=section.devices,
+            num_nodes=section.num_nodes,
+            strategy=_strategy(section),
+            precision=precision if isinstance(precision, str) else None,  # type: ignore[arg-type]
+            plugins=None if isinstance(precision, str) else precision,
+        )
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise ConfigError(f"fabric: {one_line(error)}") from error
+
+
+def _strategy(section: FabricConfig) -> Any:
+    if section.strategy == "fsdp":
+        from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+
+        # Fabric's "fsdp" is torch's first kind, which has no second backward pass and no CPU.
+        return ModelParallelStrategy(shard)
+    if section.strategy != "auto" or _several(section):
+        from lightning_fabric.strategies.ddp import DDPStrategy
+
+        # A discriminator runs twice before one backward; copying buffers between ranks in between
+        # would change, in place, what the first run keeps for its backward.
+        unused = section.strategy == "ddp_find_unused_parameters_true"
+        return DDPStrategy(broadcast_buffers=False, find_unused_parameters=unused)
+    return "auto"
+
+
+def _several(section: FabricConfig) -> bool:
+    """Whether there may be more than one process."""
+    devices = section.devices
+    if isinstance(devices, list):
+        return len(devices) > 1
+    return section.num_nodes > 1 or devices in ("auto", -1) or int(devices) > 1
+
+
+def _precision(section: FabricConfig) -> Any:
+    on_cpu = section.accelerator == "cpu" or (
+        section.accelerator == "auto"
+        and not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    )
+    if section.precision == "16-mixed" and on_cpu:
+        from lightning_fabric.plugins.precision.amp import MixedPrecision
+
+        # Fabric would take bf16 instead; torch has had both the autocast and the scaler since 2.3.
+        return MixedPrecision("16-mixed", "cpu")
+    return section.precision
