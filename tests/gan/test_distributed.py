@@ -1,15 +1,24 @@
-"""Two processes under DDP give the gradients of one process with the joint batch."""
+"""Two processes, under DDP and sharded, give what one process with the joint batch gives.
+
+The processes are forked from one that has imported everything: this very file run as a script.
+"""
 
 from __future__ import annotations
 
 import copy
+import importlib
+import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from PIL import Image
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -17,8 +26,14 @@ from losskit_gan.lecam import LeCamLoss
 from losskit_gan.path_length import GeneratorPathRegularizer
 from losskit_gan.players import hinge_discriminator_loss, hinge_generator_loss
 from losskit_gan.r1 import R1GradientPenalty
+from losskit_gan.trainer import checkpoints, state
+from losskit_gan.trainer.config import load_train_config
+from losskit_gan.trainer.fabric import make_fabric
+from losskit_gan.trainer.inference import load_generator
+from losskit_gan.trainer.loop import Trainer
 
 BATCH = 4
+STRATEGIES = ("ddp", "fsdp")
 
 
 class _Generator(nn.Module):
@@ -80,32 +95,274 @@ class _Called:
         return self.generator(self.noise, return_latents=return_latents)
 
 
-def _worker(rank, world, folder):
+NETS = """
+import torch
+from torch import nn
+
+class G(nn.Module):
+    latent_dim = 3
+
+    def __init__(self, norm=False):
+        super().__init__()
+        self.mapping = nn.Linear(3, 5)
+        self.norm = nn.BatchNorm1d(5) if norm else nn.Identity()
+        self.image = nn.Linear(5, 3 * 4 * 4)
+
+    def forward(self, noise=None, num_batches=0, return_latents=False):
+        latent = self.mapping(noise).tanh()
+        images = self.image(self.norm(latent)).sin().reshape(-1, 3, 4, 4).clone()
+        return (images, latent) if return_latents else images
+
+class D(nn.Sequential):
+    def __init__(self, norm=False):
+        norm = nn.BatchNorm2d(4) if norm else nn.Identity()
+        super().__init__(nn.Conv2d(3, 4, 3), norm, nn.Softplus(), nn.Conv2d(4, 1, 2))
+"""
+
+
+def _config(**changes):
+    data_info = {"discriminator": "disc", "real_data": "real_imgs"}
+    path = {"fake_imgs": "fake_imgs", "latents": "latents"}
+    logits = {"real_logits": "disc_pred_real", "fake_logits": "disc_pred_fake"}
+    base = {
+        "steps": 6,
+        "model": {
+            "generator": {"type": "usernets:G", "norm": True},
+            "discriminator": {"type": "usernets:D", "norm": True},
+            "ema": 0.9,
+        },
+        "gan_loss": {"type": "GANLoss", "gan_type": "hinge"},
+        "disc_auxiliary_loss": [
+            {
+                "type": "R1GradientPenalty",
+                "norm_mode": "HWC",
+                "interval": 2,
+                "data_info": data_info,
+            },
+            {"type": "LeCamLoss", "sync": False, "data_info": logits},
+        ],
+        "gen_auxiliary_loss": [
+            {"type": "GeneratorPathRegularizer", "loss_weight": 2.0, "data_info": path}
+        ],
+        "data": {"images": "images", "size": 4, "batch_size": 4, "workers": 1},
+        "accumulate": 2,
+        "optimizer": {"lr": 0.01, "clip_norm": 1.0},
+        "logging": {"every": 4, "samples_every": 3, "checkpoint_every": 2, "tensorboard": False},
+        "fabric": {"accelerator": "cpu", "devices": 2},
+        "allow_import": True,
+    }
+    return {**base, **changes}
+
+
+def _one_update(rank, world, strategy, out):
+    """The state and the gradients after an update through the trainer, of this rank's part."""
+    config = _config(out=str(out), steps=1)
+    for player in ("generator", "discriminator"):
+        config["model"][player]["norm"] = False  # a batch's own statistics are not the joint ones
+    config["fabric"] = {"accelerator": "cpu", "devices": world, "strategy": strategy}
+    config["disc_auxiliary_loss"] = config["disc_auxiliary_loss"][:1]
+    config["gen_auxiliary_loss"][0]["sync_mean_buffer"] = True
+    config["gen_auxiliary_loss"][0]["data_info"]["noise"] = "y"
+    config["accumulate"] = 1
+    config["optimizer"] = {"type": "Adam", "lr": 0.01, "clip_norm": 0.5}
+    with pytest.MonkeyPatch.context() as patch:  # the rehearsal's batch has no "y"
+        patch.setattr("losskit_gan.trainer.loop.rehearse", lambda *_: None)
+        trainer = Trainer(load_train_config(config))
+    trainer.model.double()
+    trainer.fabric = make_fabric(trainer.config)
+    trainer.fabric.launch()
+    trainer._set_up(trainer.fabric)
+    draw = torch.Generator().manual_seed(1)
+    gradients = {}
+    for _ in range(2):
+        whole = {
+            name: torch.randn(BATCH, *shape, generator=draw, dtype=torch.float64)
+            for name, shape in {"real_imgs": (3, 4, 4), "y": (3, 4, 4), "noise": (3,)}.items()
+        }
+        part = slice(rank * BATCH // world, (rank + 1) * BATCH // world)
+        batch = {name: value[part] for name, value in whole.items()}
+        logs = trainer.model.train_step(batch, trainer.optimizers, engine=trainer.engine)
+        assert {"loss_disc_fake", "loss_path_regular"} <= set(logs)
+        trainer.ema.update(trainer.engine.raw(trainer.model.generator), step=0)
+    for player in trainer.optimizers:
+        network = trainer.engine.raw(getattr(trainer.model, player))
+        spread = {name: p.grad for name, p in network.named_parameters()}
+        gradients[player] = state.whole(spread)
+    made = state.gather(trainer)
+    if rank == 0:
+        checkpoints.save(out, 1, made, keep=1)
+    return {"gradients": gradients, **{k: made[k] for k in ("networks", "ema", "optimizers")}}
+
+
+def _train(rank, world, strategy, out, moment):
+    """A whole run; at ``moment``, a rank and a number of its generator passes, that rank dies."""
+    if moment and moment[0] == rank:
+        model = sys.modules["losskit_gan.model"].GANWithCustomizedLoss
+        real, left = model.generator_outputs, [moment[1]]
+
+        def counting(self, *arguments, **named):
+            left[0] -= 1
+            if not left[0]:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(self, *arguments, **named)
+
+        model.generator_outputs = counting
+    fabric = {"accelerator": "cpu", "devices": world, "strategy": strategy}
+    Trainer(load_train_config(_config(out=str(out), fabric=fabric))).run(resume=True)
+
+
+def _together(store, job):
+    """Fork two ranks, run ``job(rank)`` in each; gives their exit codes."""
+    store.unlink(missing_ok=True)
+    children = []
+    for rank in range(2):
+        child = os.fork()
+        if child:
+            children.append(child)
+            continue
+        code = 1
+        try:
+            # As torchrun tells its processes who they are; the store spares the search for a port.
+            os.environ.update(
+                TORCHELASTIC_RUN_ID="1", RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2",
+                GROUP_RANK="0", LOCAL_WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT="1",
+            )  # fmt: skip
+            dist.init_process_group("gloo", init_method=store.as_uri(), rank=rank, world_size=2)
+            job(rank)
+            dist.destroy_process_group()
+            code = 0
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+
+
+def _main(folder):
     torch.set_num_threads(1)
-    address = (folder / "store").as_uri()  # a port would have to be found free, and could be lost
-    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=world)
-    try:
-        torch.save(_gradients(rank, world, DistributedDataParallel), folder / f"{rank}.pt")
-    finally:
-        dist.destroy_process_group()
+    for module in ("lightning_fabric.strategies.model_parallel", "torch.distributed.fsdp"):
+        importlib.import_module(module)  # once, not in each child
+    codes = {}
+    store = folder / "store"
+
+    def losses(rank):
+        torch.save(_gradients(rank, 2, DistributedDataParallel), folder / f"losses-{rank}.pt")
+
+    codes["losses"] = _together(store, losses)
+    for strategy in STRATEGIES:
+
+        def update(rank, strategy=strategy):
+            made = _one_update(rank, 2, strategy, folder / f"{strategy}-update")
+            torch.save(made, folder / f"{strategy}-{rank}.pt")
+
+        codes[f"{strategy}-update"] = _together(store, update)
+        for out, moment in (("whole", None), ("killed", (1, 7)), ("killed", None)):
+            codes[f"{strategy}-{out}-{moment}"] = _together(
+                store,
+                lambda rank, s=strategy, o=out, m=moment: _train(rank, 2, s, folder / s / o, m),
+            )
+    (folder / "codes.json").write_text(json.dumps(codes))
 
 
-@pytest.mark.skipif(not dist.is_gloo_available(), reason="torch was built without gloo")
-def test_two_processes_equal_the_joint_batch(tmp_path):
-    # This very file as a script: what a spawned process would have to import depends on the runner.
-    command = [sys.executable, __file__]
-    ranks = [
-        subprocess.Popen([*command, str(rank), str(tmp_path)], stderr=subprocess.PIPE, text=True)
-        for rank in range(2)
-    ]
-    for process in ranks:
-        _, errors = process.communicate(timeout=240)
-        assert process.returncode == 0, errors
-    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """The folder with what two processes left, and how each pair of them ended."""
+    if not dist.is_gloo_available():
+        pytest.skip("torch was built without gloo")
+    folder = tmp_path_factory.mktemp("ranks")
+    (folder / "usernets.py").write_text(NETS)
+    (folder / "images").mkdir()
+    for index in range(7):
+        pixels = np.random.default_rng(index).integers(0, 256, (6, 5, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / f"{index}.png")
+    done = subprocess.run(
+        [sys.executable, __file__, str(folder)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder, json.loads((folder / "codes.json").read_text()), done.stderr
+
+
+def _loaded(folder, name):
+    return [torch.load(folder / f"{name}-{rank}.pt") for rank in range(2)]
+
+
+def test_losses_under_ddp_equal_the_joint_batch(ran):
+    folder, codes, errors = ran
+    assert codes["losses"] == [0, 0], errors[-3000:]
+    first, second = _loaded(folder, "losses")
     torch.testing.assert_close(first, second, atol=1e-12, rtol=0)
     joint = _gradients(0, 1, lambda net: net)
     torch.testing.assert_close(first, joint, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_an_update_of_the_trainer_equals_the_joint_batchs(ran, strategy, monkeypatch):
+    folder, codes, errors = ran
+    assert codes[f"{strategy}-update"] == [0, 0], errors[-3000:]
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    joint = _one_update(0, 1, "auto", folder / "joint")
+    for made in _loaded(folder, strategy):
+        for key in ("gradients", "networks", "ema"):
+            torch.testing.assert_close(made[key], joint[key], atol=1e-10, rtol=1e-8)
+        for player, optimizer in made["optimizers"].items():
+            assert list(optimizer["state"]) == list(joint["optimizers"][player]["state"])
+            torch.testing.assert_close(
+                optimizer["state"], joint["optimizers"][player]["state"], atol=1e-10, rtol=1e-8
+            )
+    # What was written by two can be read by one.
+    generator, _ = load_generator(folder / f"{strategy}-update", allow_import=True)
+    torch.testing.assert_close(
+        dict(generator.double().state_dict()), dict(joint["ema"]), atol=1e-6, rtol=1e-6
+    )
+    sys.modules.pop("usernets", None)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_killed_a_resumed_run_of_two_ends_bit_for_bit_the_same(ran, strategy):
+    folder, codes, errors = ran
+    assert codes[f"{strategy}-whole-None"] == [0, 0], errors[-3000:]
+    assert codes[f"{strategy}-killed-(1, 7)"][1] == -signal.SIGKILL
+    assert codes[f"{strategy}-killed-(1, 7)"][0] != 0
+    assert codes[f"{strategy}-killed-None"] == [0, 0], errors[-3000:]
+    whole, killed = (
+        checkpoints.load(checkpoints.find(folder / strategy / out)) for out in ("whole", "killed")
+    )
+    assert whole["step"] == 6
+    for side in (whole, killed):
+        side["config"].pop("out")
+    same(whole, killed)
+    # Each rank has an average of its own here, and keeps it.
+    name = "gen_objective.terms.1.loss.mean_path_length"
+    first, second = (rank["objective"][name] for rank in whole["ranks"])
+    assert first != second
+    for name in ("metrics.csv", "samples/step-00000006.png"):
+        assert (folder / strategy / "whole" / name).read_bytes() == (
+            folder / strategy / "killed" / name
+        ).read_bytes()
+
+
+def same(left, right, path=""):
+    if isinstance(left, dict):
+        assert list(left) == list(right), path
+        for key in left:
+            same(left[key], right[key], f"{path}.{key}")
+    elif isinstance(left, list):
+        assert len(left) == len(right), path
+        for index, pair in enumerate(zip(left, right, strict=True)):
+            same(*pair, f"{path}[{index}]")
+    elif isinstance(left, torch.Tensor):
+        assert torch.equal(left, right), path
+    else:
+        assert left == right, path
+
+
 if __name__ == "__main__":
-    _worker(int(sys.argv[1]), 2, Path(sys.argv[2]))
+    _main(Path(sys.argv[1]))

@@ -18,6 +18,7 @@ from losskit_gan.trainer.imports import import_named
 from losskit_gan.trainer.sections import DataConfig
 
 _BUILTIN = "builtin:"
+_TRANSPARENT = ("RGBA", "RGBa", "LA", "La", "PA")
 
 
 class DataError(LosskitError, RuntimeError):
@@ -87,7 +88,7 @@ def decode(path: Path, channels: Literal[1, 3]) -> UInt8[Tensor, "c h w"]:
             upright = ImageOps.exif_transpose(image)
             if upright.mode.startswith("I;16"):  # Pillow would clip 16 bits, not scale them
                 upright = Image.fromarray((np.array(upright) >> 8).astype(np.uint8))
-            if upright.has_transparency_data:
+            if upright.mode in _TRANSPARENT or "transparency" in upright.info:
                 upright = upright.convert("RGBA")
             else:
                 upright = upright.convert("RGB" if channels == 3 else "L")
