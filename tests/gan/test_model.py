@@ -155,6 +155,38 @@ def test_accumulation_gives_the_whole_batchs_update():
         model.train_step(data, optimizers)
 
 
+def test_averages_that_losses_keep_advance_once_whatever_the_parts():
+    logits = {"real_logits": "disc_pred_real", "fake_logits": "disc_pred_fake"}
+    path = {"fake_imgs": "fake_imgs", "latents": "latents", "noise": "y"}
+    data = {"real_imgs": real(8), "noise": torch.randn(8, 3), "y": torch.randn(8, 2, 2, 2)}
+    averages = []
+    for accumulate in (1, 2, 4):
+        model, optimizers = make(
+            accumulate=accumulate,
+            disc_auxiliary_loss={"type": "LeCamLoss", "data_info": logits, "loss_weight": 0.0},
+            gen_auxiliary_loss={
+                "type": "GeneratorPathRegularizer",
+                "data_info": path,
+                "interval": 2,
+                "loss_weight": 0.0,
+            },
+        )
+        data["noise"].requires_grad_()  # the latents, which images are differentiated by
+        for _ in range(3):
+            model.train_step(data, optimizers)
+        state = model.objective.state_dict()
+        averages.append({k: v for k, v in state.items() if isinstance(v, torch.Tensor)})
+    assert {name.rpartition(".")[2] for name in averages[0]} == {
+        "real_anchor",
+        "fake_anchor",
+        "updates",
+        "mean_path_length",
+    }
+    assert all(bool((value != 0).all()) for value in averages[0].values())
+    for other in averages[1:]:
+        torch.testing.assert_close(other, averages[0])
+
+
 def test_without_a_discriminator_the_generator_learns_alone():
     model = GANWithCustomizedLoss(
         nn.Conv2d(2, 2, 1), None, None, gen_auxiliary_loss={"type": "MSELoss"}, inputs=("lq",)

@@ -79,6 +79,8 @@ class LeCamLoss(Loss):
     """
 
     loss_name: ClassVar[str | None] = "loss_lecam"
+    #: What moves with a batch's mean, and so may be moved once by a batch that is seen in parts.
+    batch_averages: ClassVar[tuple[str, ...]] = ("real_anchor", "fake_anchor", "updates")
     real_anchor: Tensor
     fake_anchor: Tensor
     updates: Tensor

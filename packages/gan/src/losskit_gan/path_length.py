@@ -104,6 +104,8 @@ class GeneratorPathRegularizer(Loss):
     """
 
     loss_name: ClassVar[str | None] = "loss_path_regular"
+    #: What moves with a batch's mean, and so may be moved once by a batch that is seen in parts.
+    batch_averages: ClassVar[tuple[str, ...]] = ("mean_path_length",)
     mean_path_length: Tensor
 
     def __init__(
