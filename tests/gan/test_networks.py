@@ -66,6 +66,19 @@ def test_residual_discriminator(size):
     assert net.first.weight.grad.norm() > 0
 
 
+def test_styles_too_large_for_half_precision():
+    """Their squares overflow there, and one over infinity is a black image."""
+    generator = StyleGenerator(image_size=8, latent_dim=6, **SMALL).eval()
+    for module in generator.modules():
+        if hasattr(module, "style"):
+            torch.nn.init.constant_(module.style.bias, 400.0)
+    codes = torch.randn(2, 4, 6)
+    expected = generator.synthesize(codes)
+    with torch.autocast("cpu", torch.float16):
+        images = generator.synthesize(codes)
+    assert (images - expected).norm() < 0.02 * expected.norm()
+
+
 @pytest.mark.parametrize("normalize", [False, True])
 def test_patch_discriminator(normalize):
     net = PatchDiscriminator(channels=4, layers=2, normalize=normalize)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import inspect
 import subprocess
@@ -11,16 +12,46 @@ import pytest
 import torch
 from torch import nn
 
-import losskit
+from losskit.cli import main
 from losskit.errors import ConfigError
 from losskit.registry import preset_config
 from losskit.spec import resolve_target
 from losskit_gan import plugin
-from losskit_gan.networks import StyleGenerator
+from losskit_gan.model import GANWithCustomizedLoss, PlainEngine
+from losskit_gan.networks import DCGANGenerator, StyleGenerator
 from losskit_gan.objective import GANObjective
+from losskit_gan.trainer.config import load_train_config
 
 SPECS = {spec.name: spec for spec in plugin.losskit_presets()}
-PRETRAINED = {"PerceptualLoss": "losskit_perceptual", "LightCNNFeatureLoss": "losskit_identity"}
+# What GANWithCustomizedLoss supplies for a preset's terms, with what a batch of its task holds.
+SUPPLIED = {
+    *("batch_size", "gen", "disc", "disc_pred_fake", "disc_pred_real"),
+    *("fake_imgs", "real_imgs", "pred", "target", "mask"),
+}
+WITH_WEIGHTS = ("esrgan", "real-esrgan", "deblurganv2", "dic", "ttsr", "aot-gan")
+UNIT_RANGE = ("esrgan", "real-esrgan")
+PRETRAINED = {
+    "PerceptualLoss": "losskit_perceptual",
+    "TransferalPerceptualLoss": "losskit_perceptual",
+    "LightCNNFeatureLoss": "losskit_identity",
+}
+
+
+@pytest.fixture
+def narrow_vgg(monkeypatch):
+    """VGG-19's sixteen layers at their places, with few channels: the losses are the real ones."""
+    if importlib.util.find_spec("losskit_perceptual"):
+        vgg = importlib.import_module("losskit_perceptual.networks.vgg")
+        monkeypatch.setattr(vgg, "_CHANNELS", (2, 2, 4, 4, 4))
+
+
+def _losses(name):
+    """The preset with seeded weights in its networks, where their plugins are installed."""
+    config = preset_config(name, {"weights": "random:200"} if name in WITH_WEIGHTS else {})[1]
+    for kind, module in PRETRAINED.items():
+        if any(t["type"] == kind for t in _terms(config)) and not importlib.util.find_spec(module):
+            pytest.skip(f"{module} is not installed")
+    return config
 
 
 def _terms(config):
@@ -59,6 +90,13 @@ def test_the_guide_s_stylegan2_keys():
         ("cyclegan", {"id_loss_weight": 0.0, "cycle_loss_weight": 2.0}, "L1Loss", 2),
         ("pggan", {}, "DiscShiftLoss", 0.0005),
         ("r3gan", {"gamma": 6.0}, "R2GradientPenalty", 3),
+        ("r3gan", {}, "R1GradientPenalty", 1),
+        ("stylegan3", {}, "R1GradientPenalty", 32.8 / 2 * 16),
+        ("esrgan", {}, "RelativisticGANLoss", 5e-3),
+        ("esrgan", {}, "L1Loss", 1e-2),
+        ("real-esrgan", {}, "GANLoss", 0.1),
+        ("deblurganv2", {}, "MSELoss", 0.5),
+        ("deblurganv2", {}, "AdvLoss", 0.01),
         ("deepfillv1", {}, "GANLoss", 1e-4),
         ("deepfillv2", {}, "GANLoss", 0.1),
         ("aot-gan", {}, "GANLoss", 0.01),
@@ -86,18 +124,57 @@ def test_presets_need_no_torch():
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_builds_and_is_documented(name):
+def test_builds_and_is_documented(name, narrow_vgg):
     function = resolve_target(SPECS[name].target)
     assert "References:" in function.__doc__
     assert all(f"{key}:" in function.__doc__ for key in inspect.signature(function).parameters)
-    config = function()
-    for kind, module in PRETRAINED.items():
-        if any(t["type"] == kind for t in _terms(config)) and not importlib.util.find_spec(module):
-            pytest.skip(f"{module} is not installed")
-    options = {"weights": "random"} if "weights" in inspect.signature(function).parameters else {}
-    objective = GANObjective(**function(**options))
+    objective = GANObjective(**_losses(name))
     assert objective.disc_objective is not None
     assert objective.gen_objective is not None
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_the_printed_config_names_the_outputs_that_the_user_supplies(name, capsys):
+    config = preset_config(name)[1]
+    read = {key for term in _terms(config) for key in term.get("data_info", {}).values()}
+    assert main(["presets", name]) == 0
+    heading = capsys.readouterr().out.splitlines()[0]
+    _, _, listed = heading.partition("you supply ")
+    assert {key for key in listed.split(", ") if key} == read - SUPPLIED
+
+
+@pytest.mark.parametrize(
+    ("preset", "options"),
+    [
+        ("cyclegan", {"cycle_loss_weight": 0.0, "id_loss_weight": 0.0}),
+        ("dic", {"align_loss_weight": 0.0}),
+        ("ttsr", {"transferal_loss_weight": 0.0}),
+    ],
+)
+def test_weights_of_zero_leave_what_the_trainer_makes_itself(preset, options):
+    config = preset_config(preset, options)[1]
+    read = {key for term in _terms(config) for key in term.get("data_info", {}).values()}
+    assert read <= SUPPLIED
+
+
+def test_loss_config_changes_a_term_and_a_list_of_terms_replaces_the_preset_s():
+    base = {
+        "model": {"generator": {"type": "StyleGenerator"}},
+        "data": {"images": "x"},
+        "preset": "stylegan2",
+    }
+    shift = {"type": "DiscShiftLoss", "data_info": {"pred": "disc_pred_real"}}
+    preset = preset_config("stylegan2")[1]
+    assert load_train_config(base).losses() == preset
+    changed = load_train_config({**base, "loss_config": {"r1_loss_weight": 7.0}}).losses()
+    (r1,) = preset["disc_auxiliary_loss"]
+    assert changed == {**preset, "disc_auxiliary_loss": [{**r1, "loss_weight": 7.0}]}
+    replaced = load_train_config({**base, "disc_auxiliary_loss": [shift]}).losses()
+    assert replaced == {**preset, "disc_auxiliary_loss": [shift]}
+    assert load_train_config({**base, "gen_auxiliary_loss": []}).losses() == {
+        **preset,
+        "gen_auxiliary_loss": [],
+    }
 
 
 def test_unknown_names_are_answered_with_the_nearest():
@@ -109,121 +186,90 @@ def test_unknown_names_are_answered_with_the_nearest():
         preset_config("stylegan2", {"r1_weight": 1})
 
 
-class FeaturesStandIn(nn.Module):
-    """A stand-in for PerceptualLoss and LightCNNFeatureLoss: two layers instead of sixteen."""
+class _SmallImages(nn.Module):
+    """A generator from images."""
 
-    def __init__(self):
-        super().__init__()
-        self.net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3))
-        self.net.requires_grad_(False)
-
-    def forward(self, pred, target):
-        return (self.net(pred) - self.net(target.detach())).abs().mean()
-
-
-def _tiny(config):
-    """The preset with stand-ins for what needs a pretrained network."""
-    for term in config["gen_auxiliary_loss"]:
-        if term["type"] in PRETRAINED:
-            weight = term.get("loss_weight", term.get("perceptual_weight"))
-            data_info = term["data_info"]
-            term.clear()
-            term.update(type="local/FeaturesStandIn", loss_weight=weight, data_info=data_info)
-        if term["type"] == "TransferalPerceptualLoss":
-            del term["use_attention"], term["criterion"]
-            term.update(
-                type="local/FeaturesStandIn", data_info={"pred": "maps", "target": "textures"}
-            )
-    return config
-
-
-class _Net(nn.Module):
-    """A generator from images, or from noise shaped like them."""
-
-    def __init__(self):
+    def __init__(self, last):
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv2d(3, 6, 3, padding=1),
             nn.LeakyReLU(0.2),
             nn.Conv2d(6, 3, 3, padding=1),
-            nn.Tanh(),
+            last,
         )
 
     def forward(self, x):
         return self.layers(x)
 
 
-def _outputs(preset, generator, discriminator, real, iteration, training):
-    noise, mask = torch.randn_like(real), torch.zeros_like(real[:, :1])
-    mask[:, :, 2:6, 1:5] = 1
-    with torch.set_grad_enabled(training == "generator"):
-        if preset == "stylegan2":
-            pred = generator(None, num_batches=len(real))
-        else:
-            pred = generator(
-                real * (1 - mask) if "deepfill" in preset or "aot" in preset else noise
-            )
-    fake = (
-        pred * mask + real * (1 - mask)
-        if preset in ("deepfillv1", "deepfillv2", "aot-gan")
-        else pred
-    )
-    outputs = {
-        "iteration": iteration,
-        "batch_size": len(real),
-        "gen": generator,
-        "disc": discriminator,
-        "pred": pred,
-        "fake_imgs": fake,
-        "real_imgs": real,
-        "target": real,
-        "mask": mask,
-        "disc_pred_fake": discriminator(fake),
-    }
-    if training == "discriminator" or preset in ("r3gan", "esrgan"):
-        outputs["disc_pred_real"] = discriminator(real)
-    if preset == "cyclegan":
+class _MakesMore(GANWithCustomizedLoss):
+    """What a user adds to the model for presets that read more than two networks make."""
+
+    def generator_outputs(self, data, **options):
+        outputs = super().generator_outputs(data, **options)
+        real, pred = outputs["real_imgs"], outputs["pred"]
+        halves = [nn.functional.avg_pool2d(pred, 2**level) for level in (2, 1, 0)]
+        more = {
+            "heatmaps": lambda: pred.mean(1),
+            "target_heatmaps": lambda: real.mean(1),
+            "maps": lambda: halves,
+            "soft_attention": lambda: torch.rand_like(halves[0][:, :1]),
+            "textures": lambda: [nn.functional.avg_pool2d(real, 2**level) for level in (2, 1, 0)],
+        }
         for side in ("a", "b"):
-            outputs |= {f"real_{side}": real, f"id_{side}": generator(real)}
-            outputs[f"rec_{side}"] = generator(pred)
-    if preset == "dic":
-        outputs |= {"heatmaps": pred.mean(1), "target_heatmaps": real.mean(1)}
-    if preset == "ttsr":
-        outputs |= {"maps": pred, "textures": real}
-    return outputs
+            more[f"real_{side}"] = lambda: real
+            more[f"id_{side}"] = lambda: self.generator(real)
+            more[f"rec_{side}"] = lambda: self.generator(pred)
+        needed = {key for key in more if self.objective.needs("generator", key)}
+        return outputs | {key: more[key]() for key in needed}
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("preset", [name for name in SPECS if name != "biggan"])  # is sngan's
-def test_200_steps_stay_finite(preset, precision, monkeypatch):
-    monkeypatch.setattr("losskit.registry._LOCAL", {})
-    losskit.register(FeaturesStandIn)
-    torch.manual_seed(0)
-    style = {"image_size": 8, "latent_dim": 4, "channels": 4, "max_channels": 4}
-    generator = StyleGenerator(mapping_layers=1, **style) if preset == "stylegan2" else _Net()
+class _HalfPrecision(PlainEngine):
+    def autocast(self):
+        return torch.autocast("cpu", torch.bfloat16)
+
+
+def _model(preset):
+    losses = _losses(preset)
     discriminator = nn.Sequential(
         nn.Conv2d(3, 6, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(6, 1, 3, padding=1)
     )
+    small = {"image_size": 8, "latent_dim": 4, "channels": 4, "max_channels": 4}
+    module = SPECS[preset].target.split(":")[0]
+    if module.endswith("unconditional"):
+        style = preset.startswith("stylegan")
+        generator = StyleGenerator(mapping_layers=1, **small) if style else DCGANGenerator(**small)
+        return _MakesMore(generator, discriminator, **losses)
+    compose = module.endswith("inpainting")
+    generator = _SmallImages(nn.Sigmoid() if preset in UNIT_RANGE else nn.Tanh())
+    return _MakesMore(generator, discriminator, **losses, inputs=["lq"], compose=compose)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("preset", SPECS)
+def test_200_steps_stay_finite(preset, precision, narrow_vgg):
+    torch.manual_seed(0)
     # on_nonfinite="raise" is the default: every term of every step is checked.
-    objective = GANObjective(**_tiny(preset_config(preset)[1]))
-    players = {"discriminator": discriminator, "generator": generator}
+    model = _model(preset)
+    players = {"discriminator": model.discriminator, "generator": model.generator}
     before = {
-        name: torch.cat([p.flatten() for p in net.parameters()]) for name, net in players.items()
+        name: nn.utils.parameters_to_vector(net.parameters()) for name, net in players.items()
     }
     optimizers = {
         name: torch.optim.Adam(net.parameters(), 2e-3, betas=(0.5, 0.99), fused=True)
         for name, net in players.items()
     }
-    for step in range(200):
-        real = torch.rand(2, 3, 8, 8) * 2 - 1
-        for name, net in players.items():
-            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-                outputs = _outputs(preset, generator, discriminator, real, step, name)
-                total = objective(outputs, player=name).total
-            optimizers[name].zero_grad()
-            total.backward(inputs=list(net.parameters()))
-            optimizers[name].step()
+    engine = _HalfPrecision() if precision == "bf16" else PlainEngine()
+    size = 16 if preset in WITH_WEIGHTS else 8  # VGG-19 halves its images four times
+    mask = torch.zeros(2, 1, size, size)
+    mask[:, :, 2:6, 1:5] = 1
+    for _ in range(200):
+        real = torch.rand(2, 3, size, size)
+        real = real if preset in UNIT_RANGE else real * 2 - 1
+        batch = {"real_imgs": real, "mask": mask, "lq": real * (1 - mask)}
+        model.train_step(batch, optimizers, engine=engine)
+    assert model.iteration == 200
     for name, net in players.items():
-        after = torch.cat([p.flatten() for p in net.parameters()])
+        after = nn.utils.parameters_to_vector(net.parameters())
         assert after.isfinite().all()
         assert (after - before[name]).abs().max() > 1e-3

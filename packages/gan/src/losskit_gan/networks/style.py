@@ -28,10 +28,17 @@ class _ModulatedConv(nn.Module):
         # convolution per sample.
         x = F.conv2d(x * style[:, :, None, None], weight, padding="same")
         if demodulate:
-            squares = weight.square().sum((2, 3))  # (following, width)
-            norm = torch.rsqrt(style.square() @ squares.T + 1e-8)
-            x = x * norm[:, :, None, None].to(x.dtype)
+            x = x * _unit_norm(style, weight)[:, :, None, None].to(x.dtype)
         return x + self.bias[:, None, None]
+
+
+def _unit_norm(style: Tensor, weight: Tensor) -> Tensor:
+    """One over the norm of each modulated output channel's weights: ``(b, following)``."""
+    # Never in half precision, where squares overflow and the 1e-8 is 0.
+    with torch.autocast(style.device.type, enabled=False):
+        precise = torch.promote_types(weight.dtype, torch.float32)
+        squares = weight.to(precise).square().sum((2, 3))  # (following, width)
+        return torch.rsqrt(style.to(squares).square() @ squares.T + 1e-8)
 
 
 class _Block(nn.Module):

@@ -23,7 +23,8 @@ def deepfillv1(
     """WGAN with a penalty inside the hole, drift, and L1 in the hole and over the whole image.
 
     MMagic's second L1 is outside the hole only, which needs an inverted mask; and its
-    discriminator is a global and a local one. Train with 5 discriminator steps per generator step.
+    discriminator is a global and a local one. Train with Adam, lr 1e-4, and 5 discriminator steps per
+    generator step as the authors' code does (MMagic: 2).
 
     Args:
         hole_loss_weight: of L1 in the hole, per hole pixel.
@@ -33,7 +34,7 @@ def deepfillv1(
         disc_shift_weight: of the squared logits.
 
     References:
-        Yu et al., CVPR 2018, arXiv:1801.07892, section 3.2; numbers of MMagic's deepfillv1.
+        Yu et al., CVPR 2018, arXiv:1801.07892, section 3.2; numbers of MMagic's base_deepfillv1.
     """
     return config(
         gan("wgan", gan_loss_weight),
@@ -53,13 +54,16 @@ def deepfillv2(
 ) -> Config:
     """Hinge loss on patches (SN-PatchGAN) and L1 in the hole and over the whole image.
 
+    Train with Adam, lr 1e-4, betas (0.5, 0.999).
+
     Args:
         hole_loss_weight: of L1 in the hole, per hole pixel.
         pixel_loss_weight: of L1 over the whole image (MMagic: outside the hole).
         gan_loss_weight: MMagic's 0.1; the paper's is 1.
 
     References:
-        Yu et al., ICCV 2019, arXiv:1806.03589, section 3.3; numbers of MMagic's deepfillv2.
+        Yu et al., ICCV 2019, arXiv:1806.03589, section 3.3; numbers of MMagic's base_deepfillv2,
+        Adam's of the authors' train.py.
     """
     return config(
         gan("hinge", gan_loss_weight),
@@ -89,7 +93,8 @@ def aot_gan(
         weights: of the VGG; ``None``: the published ones.
 
     References:
-        Zeng et al., TVCG 2022, arXiv:2104.01431, section 3.4; layers of MMagic's aot-gan_smpgan.
+        Zeng et al., TVCG 2022, arXiv:2104.01431, section 3.4; layers and Adam's numbers of MMagic's
+        aot-gan_smpgan.
     """
     layers = dict.fromkeys(("1", "6", "11", "20", "29"), 1.0)
     style = dict.fromkeys(("8", "17", "26", "31"), 1.0)

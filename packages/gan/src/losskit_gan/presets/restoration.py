@@ -14,6 +14,7 @@ def esrgan(
     """Relativistic average GAN, L1, and VGG-19's conv5_4 before its activation.
 
     The two parts of the GAN loss are added, as in the paper; BasicSR and MMagic halve their sum.
+    Images in [0, 1]. Train with Adam, lr 1e-4, betas (0.9, 0.99), from a network trained with L1.
 
     Args:
         pixel_loss_weight: the paper's η.
@@ -22,7 +23,8 @@ def esrgan(
         weights: of the VGG; ``None``: the published ones.
 
     References:
-        Wang et al., ECCVW 2018, arXiv:1809.00219, eq. (3) and section 4.1.
+        Wang et al., ECCVW 2018, arXiv:1809.00219, eq. (3) and section 4.1; layer and weights as in
+        BasicSR's train_ESRGAN_x4.yml and MMagic's esrgan_x4c64b23g32 (betas there (0.9, 0.999)).
     """
     return config(
         {"type": "RelativisticGANLoss", "kind": "ragan", "loss_weight": gan_loss_weight},
@@ -46,6 +48,9 @@ def real_esrgan(
 ) -> Config:
     """Cross-entropy, L1, and five layers of VGG-19 before their activations.
 
+    Images in [0, 1]. Train with Adam, lr 1e-4, betas (0.9, 0.99), from a network trained with L1. The
+    authors sharpen the target of L1 and of the perceptual loss; that is the data's business.
+
     Args:
         pixel_loss_weight: of L1.
         perceptual_loss_weight: of the perceptual loss.
@@ -53,7 +58,8 @@ def real_esrgan(
         weights: of the VGG; ``None``: the published ones.
 
     References:
-        Wang et al., ICCVW 2021, arXiv:2107.10833, section 4.1.
+        Wang et al., ICCVW 2021, arXiv:2107.10833, section 4.1; layers and weights as in the authors'
+        train_realesrgan_x4plus.yml.
     """
     layers = {"2": 0.1, "7": 0.1, "16": 1.0, "25": 1.0, "34": 1.0}
     return config(
@@ -75,16 +81,19 @@ def deblurganv2(
 ) -> Config:
     """Relativistic least squares against pools of predictions, MSE, and VGG-19's conv3_3.
 
-    The paper judges whole images and patches by two discriminators; this is one's.
+    The paper judges whole images and patches by two discriminators; this is one's. Images in [-1, 1].
+    Train with Adam, lr 1e-4, betas (0.5, 0.999).
 
     Args:
-        pixel_loss_weight: the paper's 0.5.
+        pixel_loss_weight: the paper's 0.5. The authors' code takes the MSE after ImageNet's
+            normalisation, which makes it about five times this one.
         perceptual_loss_weight: the paper's 0.006.
-        gan_loss_weight: the paper's 0.01; the authors' code has 0.001.
+        gan_loss_weight: the paper's 0.01; the authors' config.yaml and MMagic have 0.001.
         weights: of the VGG; ``None``: the published ones.
 
     References:
-        Kupyn et al., ICCV 2019, arXiv:1908.03826, eq. (2).
+        Kupyn et al., ICCV 2019, arXiv:1908.03826, eq. (2); layer 14 and both weights as in the
+        authors' models/losses.py, Adam's numbers of MMagic's deblurganv2 configs.
     """
     return config(
         {"type": "AdvLoss", "loss_type": "ragan-ls", "loss_weight": gan_loss_weight},
@@ -109,8 +118,10 @@ def dic(
 ) -> Config:
     """Faces: cross-entropy, L1, landmark heatmaps, LightCNN features.
 
-    A generator step must also supply ``heatmaps`` and ``target_heatmaps``; ``align_loss_weight=0``
-    does without. Train with 2 discriminator steps per generator step, Adam, lr 1e-4 and 1e-5.
+    A generator step must also supply ``heatmaps`` and ``target_heatmaps``, which ``losskit gan train``
+    does not make: there, ``align_loss_weight: 0``. Images as the LightCNN wants them. Train with 2
+    discriminator steps per generator step, Adam, lr 1e-4 and 1e-5, and let the GAN loss ``start``
+    after 10,000 steps.
 
     Args:
         pixel_loss_weight: of L1.
@@ -155,9 +166,10 @@ def ttsr(
 ) -> Config:
     """Super-resolution with a reference: cross-entropy, L1, VGG-19's relu5_1, transferred textures.
 
-    A generator step must also supply ``maps``, ``soft_attention`` and ``textures``;
-    ``transferal_loss_weight=0`` does without. Train with 2 discriminator steps per generator step,
-    Adam, lr 1e-4 and 1e-5.
+    A generator step must also supply ``maps``, ``soft_attention`` and ``textures``, which ``losskit
+    gan train`` does not make: there, ``transferal_loss_weight: 0``. Images in [-1, 1]. Train with 2
+    discriminator steps per generator step, Adam, lr 1e-4 and 1e-5, and let all losses but L1
+    ``start`` after 25,000 steps. The paper's adversarial loss is WGAN-GP; MMagic's is this one.
 
     Args:
         pixel_loss_weight: of L1.

@@ -15,7 +15,7 @@ def pix2pix(pixel_loss_weight: float = 100.0) -> Config:
         pixel_loss_weight: the paper's λ = 100.
 
     References:
-        Isola et al., CVPR 2017, arXiv:1611.07004, sections 3.1 and 3.3; MMagic's base_pix2pix.
+        Isola et al., CVPR 2017, arXiv:1611.07004, sections 3.1 and 3.3; MMagic's pix2pix configs.
     """
     return config(gan("vanilla"), gen=[pixel(pixel_loss_weight)])
 
@@ -25,14 +25,17 @@ def cyclegan(cycle_loss_weight: float = 10.0, id_loss_weight: float = 0.5) -> Co
 
     Besides the usual outputs a generator step must supply ``real_a``, ``real_b``, the cycled
     ``rec_a``, ``rec_b``, and the identities ``id_a``, ``id_b``: a training loop with two generators
-    does. A weight of 0 leaves its terms out.
+    does; ``losskit gan train`` has one. Build a ``GANObjective`` of this config for each direction,
+    the second without its cycles and identities, or leave them out of both by weights of 0.
+    Train with Adam, lr 2e-4, betas (0.5, 0.999).
 
     Args:
         cycle_loss_weight: the paper's λ = 10.
         id_loss_weight: MMagic's 0.5; the paper's is 0.5 λ.
 
     References:
-        Zhu et al., ICCV 2017, arXiv:1703.10593, sections 3.3, 4 and 5.2; MMagic's base_cyclegan.
+        Zhu et al., ICCV 2017, arXiv:1703.10593, sections 3.3, 4 and 5.2; numbers of MMagic's cyclegan
+        configs.
     """
     terms: list[Config | None] = []
     for side in ("a", "b"):

@@ -11,7 +11,7 @@ def dcgan() -> Config:
     Train with Adam, lr 2e-4, betas (0.5, 0.999).
 
     References:
-        Radford et al., ICLR 2016, arXiv:1511.06434, section 4.
+        Radford et al., ICLR 2016, arXiv:1511.06434, section 4; MMagic's dcgan configs have the same.
     """
     return config(gan("vanilla"))
 
@@ -20,7 +20,8 @@ def lsgan() -> Config:
     """Squared distances to the labels 1 and 0.
 
     References:
-        Mao et al., ICCV 2017, arXiv:1611.04076, eq. (9), without its ½.
+        Mao et al., ICCV 2017, arXiv:1611.04076, eq. (9), without its ½, which doubles the loss: Adam
+        does not notice.
     """
     return config(gan("lsgan"))
 
@@ -35,7 +36,8 @@ def wgan_gp(gp_norm_mode: str = "HWC", gp_loss_weight: float = 10.0) -> Config:
         gp_loss_weight: the paper's λ = 10.
 
     References:
-        Gulrajani et al., NeurIPS 2017, arXiv:1704.00028, algorithm 1.
+        Gulrajani et al., NeurIPS 2017, arXiv:1704.00028, algorithm 1. MMagic's wgan-gp configs have
+        the same but for betas (0.5, 0.9).
     """
     return config(gan("wgan"), disc=[gradient_penalty(gp_loss_weight, gp_norm_mode)])
 
@@ -46,6 +48,7 @@ def pggan(
     """WGAN-GP with a penalty on the discriminator's drift.
 
     MMagic shares the drift's weight between real and generated logits; the paper has real ones only.
+    Train with Adam, lr 0.001, betas (0, 0.99).
 
     Args:
         gp_norm_mode: ``"HWC"`` or ``"pixel"``.
@@ -71,7 +74,8 @@ def sngan() -> Config:
     Train with 5 discriminator steps per generator step, Adam, lr 2e-4, betas (0, 0.9).
 
     References:
-        Miyato et al., ICLR 2018, arXiv:1802.05957, eq. (16) and (17).
+        Miyato et al., ICLR 2018, arXiv:1802.05957, eq. (16) and (17) and section 4. MMagic's
+        sngan_proj configs (CIFAR-10) have the same steps and lr, but betas (0.5, 0.999).
     """
     return config(gan("hinge"))
 
@@ -83,7 +87,8 @@ def biggan() -> Config:
     for the discriminator, betas (0, 0.999).
 
     References:
-        Brock et al., ICLR 2019, arXiv:1809.11096, section 3 and appendix C.
+        Brock et al., ICLR 2019, arXiv:1809.11096, section 3 and appendix C. The authors' PyTorch
+        code and MMagic's biggan configs take one step each, lr 1e-4 and 4e-4.
     """
     return config(gan("hinge"))
 
@@ -99,7 +104,8 @@ def stylegan2(
     """Logistic loss, lazy R1 and lazy path length regularisation.
 
     The weights are those of the steps on which a penalty is computed: multiply by the interval, as
-    the defaults do. Train with Adam, lr 0.002, betas (0, 0.99).
+    the defaults do. Train with Adam, lr 0.002, betas (0, 0.99); for a player with a penalty at every
+    k-th step the authors multiply lr, and raise the betas to the power, of k / (k + 1).
 
     Args:
         r1_loss_weight: γ/2 times the interval; γ = 10.
@@ -111,7 +117,7 @@ def stylegan2(
 
     References:
         Karras et al., CVPR 2020, arXiv:1912.04958, sections 3.1 and 3.2 and appendix B (there every
-        8th step for path lengths; the authors' code and MMagic have 4).
+        8th step for path lengths; the authors' code and MMagic's stylegan2_c2 configs have 4).
     """
     return config(
         gan("wgan-logistic-ns"),
@@ -134,29 +140,35 @@ def stylegan3(
 ) -> Config:
     """Logistic loss and lazy R1, without path lengths.
 
+    Train with Adam, betas (0, 0.99), lr 0.0025 for the generator and 0.002 for the discriminator.
+
     Args:
-        r1_loss_weight: γ/2 times the interval; γ = 32.8 is StyleGAN3-T's at 1024 × 1024, and a
-            smaller image wants a smaller one (γ = 2 at 256 × 256).
+        r1_loss_weight: γ/2 times the interval. γ = 32.8 is the paper's at 1024 × 1024; the authors
+            recommend 32 there, 8 at 512, 2 at 256 and 0.5 at 128: a quarter for half the side.
         r1_interval: steps between two penalties.
         norm_mode: ``"HWC"`` or ``"pixel"``.
 
     References:
-        Karras et al., NeurIPS 2021, arXiv:2106.12423; γ by the authors' training configurations.
+        Karras et al., NeurIPS 2021, arXiv:2106.12423; γ of the authors' ``docs/configs.md``, learning
+        rates of their ``train.py`` (github.com/NVlabs/stylegan3).
     """
     return config(gan("wgan-logistic-ns"), disc=[r1(r1_loss_weight, r1_interval, norm_mode)])
 
 
-def r3gan(gamma: float = 1.0) -> Config:
+def r3gan(gamma: float = 2.0) -> Config:
     """Paired relativistic loss with R1 and R2, both at every step.
 
-    Train with Adam, betas (0, 0.99) towards the end.
+    Train with Adam, lr 2e-4 falling to 5e-5, betas (0, 0.9) rising to (0, 0.99).
 
     Args:
-        gamma: γ of both penalties, which have γ/2. The paper sets and anneals it for each data
-            set, from below 1 (CIFAR-10) to above 100 (FFHQ-256): tune it. The default is ours.
+        gamma: γ of both penalties, which have γ/2. It depends on the data more than anything else:
+            the authors start from 0.05 (CIFAR-10), 0.5 (ImageNet-32), 1 (ImageNet-64), 2 (FFHQ-64),
+            150 (FFHQ-256), and let it fall to a tenth. A discriminator that stays at log 2 wants a
+            smaller one.
 
     References:
-        Huang et al., NeurIPS 2024, arXiv:2501.05441, eq. (2) and section 3.
+        Huang et al., NeurIPS 2024, arXiv:2501.05441, eq. (2) and section 3; numbers of the presets
+        in the authors' ``train.py`` (github.com/brownvc/R3GAN, read in copies of it).
     """
     fake = {"discriminator": "disc", "fake_data": "fake_imgs"}
     r2 = {**r1(gamma / 2, 1), "type": "R2GradientPenalty", "data_info": fake}
