@@ -47,6 +47,22 @@ class D(nn.Module):
 """
 
 
+WITH_LATENTS = """
+class W(nn.Module):  # whose latents carry the graph that path lengths need
+    latent_dim = 4
+
+    def __init__(self, size=8):
+        super().__init__()
+        self.mapping, self.image = nn.Linear(4, 4), nn.Linear(4, 3 * size * size)
+        self.size = size
+
+    def forward(self, noise, return_latents=False):
+        latent = self.mapping(noise).tanh()
+        image = self.image(latent).sin().reshape(-1, 3, self.size, self.size)
+        return (image, latent) if return_latents else image
+"""
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A working folder with networks of the user's own and a few images."""
@@ -316,6 +332,53 @@ def test_accumulated_parts_clipping_and_several_generator_steps_run(folder):
         optimizer={"lr": 0.01, "clip_norm": 0.1, "discriminator": {"type": "SGD"}},
     )
     assert checkpoints.load(path)["iteration"] == 3
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # the compiler looks at inputs'
+def test_compiled_networks_are_what_all_but_penalties_call(folder, monkeypatch):
+    """Both players' passes of both turns; and the numbers are the eager ones."""
+    passes = {"G": 0, "D": 0}
+
+    def counting(graph, _):
+        # Generators end in a hyperbolic tangent, discriminators of this file in a linear layer.
+        name = "D" if any("flatten" in str(node.target) for node in graph.graph.nodes) else "G"
+
+        def call(*arguments):
+            passes[name] += 1
+            return graph.forward(*arguments)
+
+        return call
+
+    real = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: real(self, backend=counting))
+    path = {"fake_imgs": "fake_imgs", "latents": "latents"}
+    changes = {
+        "steps": 4,
+        "gen_auxiliary_loss": {"type": "GeneratorPathRegularizer", "data_info": path},
+        "logging": {**config()["logging"], "samples_every": 0},
+        "model": {**config()["model"], "generator": {"type": "usernets:W"}},
+    }
+    (folder / "usernets.py").write_text(NETS + WITH_LATENTS)
+    eager = checkpoints.load(run(out="eager", **changes))
+    model = {**changes["model"], "compile": True}
+    compiled = checkpoints.load(run(out="compiled", **{**changes, "model": model}))
+    # A step: the discriminator judges twice, and once for the generator, which draws for both.
+    assert passes == {"G": 2 * 4, "D": 3 * 4}
+    for key in ("networks", "ema", "optimizers"):
+        same(eager[key], compiled[key])
+    same(eager["ranks"], compiled["ranks"])
+
+
+def test_a_compiler_that_fails_is_one_line(folder, monkeypatch):
+    def broken(graph, _):
+        raise RuntimeError("no compiler\nhere")
+
+    real = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: real(self, backend=broken))
+    model = {**config()["model"], "compile": True}
+    with pytest.raises(ConfigError, match=r"model.compile: .* take model.compile: false") as caught:
+        run(model=model)
+    assert "\n" not in str(caught.value)
 
 
 TWO = textwrap.dedent(
