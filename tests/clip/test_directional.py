@@ -78,6 +78,10 @@ def test_errors() -> None:
         CLIPDirectionalLoss("photo", model=tiny_clip(), templates=None)
     with pytest.raises(ValueError, match="eps must be positive, not 0"):
         CLIPDirectionalLoss("sketch", model=tiny_clip(), templates=None, eps=0)
+    with pytest.raises(TypeError, match=r"target_text must be a text, not \['sketch'\]"):
+        CLIPDirectionalLoss(["sketch"], model=tiny_clip(), templates=None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"direction must have the shape \(1, d\) or \(2, 4\)"):
+        clip_directional_loss(torch.rand(2, 4), torch.rand(2, 4), torch.rand(3, 4))
     loss = CLIPDirectionalLoss("sketch", model=tiny_clip(), templates=None)
     with pytest.raises(ValueError, match="pred and source must have one shape"):
         loss(torch.rand(2, 3, 8, 8), torch.rand(1, 3, 8, 8))

@@ -62,3 +62,21 @@ def test_source_and_source_text_go_together() -> None:
         _loss()(image, image)
     with pytest.raises(ValueError, match="source is missing"):
         _loss(source_text="photo")(image)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"num_patches": 1.5}, ValueError, "num_patches and patch_size must be whole numbers"),
+        ({"num_patches": 0}, ValueError, "not 0 and 8"),
+        ({"distortion": 1.5}, ValueError, r"distortion must lie in \[0, 1\], not 1.5"),
+        ({"threshold": float("nan")}, ValueError, "threshold must be a finite number, not nan"),
+        ({"seed": "7"}, TypeError, "seed must be a whole number or None, not '7'"),
+        ({"source_text": "sketch"}, ValueError, "both 'sketch'"),
+    ],
+)
+def test_options_are_refused_by_name(
+    options: dict[str, object], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        _loss(**options)

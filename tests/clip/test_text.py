@@ -108,6 +108,22 @@ def test_weights_attract_and_repel() -> None:
     torch.testing.assert_close(value, expected)
 
 
+def test_autocast_rounds_nothing() -> None:
+    image = torch.rand(2, 3, 16, 16)
+    loss = CLIPLoss(["a cat", "a dog"], model=tiny_clip())
+    with torch.autocast("cpu", torch.bfloat16):
+        value = loss(image)
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(value, loss(image), atol=1e-6, rtol=0)
+
+
+def test_shapes_are_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"\(b, d\) and \(n, d\), not \(2, 4\) and \(2, 5\)"):
+        clip_text_loss(torch.rand(2, 4), torch.rand(2, 5))
+    with pytest.raises(ValueError, match=r"weight must hold 2 numbers, not \(3,\)"):
+        clip_text_loss(torch.rand(2, 4), torch.rand(2, 4), weight=torch.ones(3))
+
+
 def test_negative_prompts_are_negative_weights() -> None:
     image = torch.rand(2, 3, 16, 16)
     both = CLIPLoss({"a cat": 2.0, "a dog": -0.5}, model=tiny_clip())
@@ -209,6 +225,19 @@ def test_the_callers_model_is_left_alone() -> None:
         ({"clip_model": {"insize": 3}}, ValueError, "no key 'insize'; did you mean 'in_size'"),
         ({"reduction": "avg"}, ValueError, "reduction must be one of"),
         ({"free_text": True}, ValueError, "free_text=True goes with prompts"),
+        ({"prompts": {"a": float("nan")}}, ValueError, "weight of 'a' in prompts must be finite"),
+        ({"templates": []}, ValueError, "at least one sentence"),
+        ({"templates": [3]}, TypeError, "templates must hold sentences, not 3"),
+        ({"tokenizer": 3}, TypeError, "tokenizer must be callable"),
+        ({"model": "RN50", "weights": 3}, TypeError, "weights must be a tag, a path or 'random'"),
+        ({"clip_model": "ViT-B/32"}, TypeError, "clip_model must be a mapping"),
+        ({"clip_model": {"in_size": "1"}}, ValueError, "in_size in clip_model must be a whole"),
+        (
+            {"model": "RN50", "clip_model": {"clip_type": "RN101"}},
+            ValueError,
+            "give model or clip_model, not both",
+        ),
+        ({"clip_model": {}, "pairing": "all"}, ValueError, "give pairing or clip_model, not both"),
     ],
 )
 def test_options_are_refused_by_name(
@@ -226,6 +255,8 @@ def test_inputs_are_refused_by_name() -> None:
         loss(image, [3])
     with pytest.raises(TypeError, match="must hold token ids"):
         loss(image, torch.rand(1, 77))
+    with pytest.raises(ValueError, match=r"text must have the shape \(n, 77\), not \(1, 5\)"):
+        loss(image, torch.zeros(1, 5, dtype=torch.long))
     with pytest.raises(ValueError, match=r"image must have the shape \(b, 3, h, w\)"):
         loss(torch.rand(1, 1, 16, 16), "a")
     with pytest.raises(ValueError, match="prompts were given"):

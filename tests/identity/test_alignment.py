@@ -109,3 +109,25 @@ def test_landmarks_must_fit() -> None:
         ValueError, match=r"landmarks must have the shape \(2, 5, 2\), not \(1, 5, 2\)"
     ):
         align_faces(torch.rand(2, 3, 8, 8), torch.rand(1, 5, 2))
+    image, points = torch.rand(1, 3, 8, 8), torch.rand(1, 5, 2)
+    with pytest.raises(ValueError, match="finite and no single point: face_landmarks gives NaN"):
+        align_faces(image, points * torch.nan)
+    with pytest.raises(ValueError, match="no single point"):
+        align_faces(image, torch.ones(1, 5, 2))
+    with pytest.raises(ValueError, match="size must be at least 1, not 0"):
+        align_faces(image, points, 0)
+    with pytest.raises(TypeError, match=r"image must be a floating-point tensor, not torch\.uint8"):
+        align_faces(image.byte(), points)
+    with pytest.raises(ValueError, match=r"image must have the shape \(b, 3, h, w\)"):
+        face_landmarks(image[0])
+
+
+def test_autocast_moves_nothing(astronaut: torch.Tensor) -> None:
+    points = torch.tensor(ARCFACE_TEMPLATE)[None] * 1.3 + 60
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = align_faces(astronaut, points)
+    torch.testing.assert_close(rounded, align_faces(astronaut, points), atol=1e-6, rtol=0)
+
+
+def test_no_images_have_no_landmarks() -> None:
+    assert face_landmarks(torch.zeros(0, 3, 32, 32)).shape == (0, 5, 2)

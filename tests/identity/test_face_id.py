@@ -57,6 +57,8 @@ def test_closed_forms() -> None:
     torch.testing.assert_close(values, torch.tensor([0.0, 1.0, 2.0]))
     assert face_id_loss(pred, target) == 1
     assert face_id_loss(pred, target, reduction="sum") == 3
+    with pytest.raises(ValueError, match=r"pred must have the shape \(b, ...\), not \(2,\)"):
+        face_id_loss(pred[0], target[0])
 
 
 def test_crop_path_is_mmagics_arithmetic() -> None:

@@ -199,6 +199,14 @@ def test_import_paths_need_permission() -> None:
             "ArcFace is 112",
         ),
         ({"input_size": -1}, ValueError, "not -1"),
+        ({"input_size": True}, ValueError, "not True"),
+        ({"facenet": "ArcFace", "weights": 3}, TypeError, "weights must be a name, a path"),
+        (
+            {"facenet": {"ir_se50_weights": "a.pth"}, "weights": "b.pth"},
+            ValueError,
+            "weights='b.pth' and ir_se50_weights='a.pth' say two things",
+        ),
+        ({"facenet": ":x", "allow_import": True}, ValueError, "':x' cannot be imported"),
     ],
 )
 def test_options_are_refused_by_name(
@@ -206,6 +214,16 @@ def test_options_are_refused_by_name(
 ) -> None:
     with pytest.raises(error, match=message):
         FaceIdLoss(**{"facenet": tiny_facenet(), **options})
+
+
+def test_a_network_must_return_embeddings() -> None:
+    class Pair(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return image, image
+
+    image = torch.rand(2, 3, 16, 16) * 2 - 1
+    with pytest.raises(TypeError, match=r"facenet \(Pair\) must return one tensor of embeddings"):
+        FaceIdLoss(Pair())(image, image)
 
 
 @pytest.mark.weights

@@ -10,11 +10,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from losskit.data_range import DataRange, RangeCheck, parse_data_range
+from losskit.inputs import check_rgb
 from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction, check_same_shape, reduce
 from losskit_clip.models import Tokenizer, check_model
 from losskit_clip.prompts import Templates, TextEncoder
-from losskit_clip.towers import Precision, Preprocess, check_image, image_tower, one_reading
+from losskit_clip.towers import Precision, Preprocess, image_tower, one_reading
 
 
 def clip_directional_loss(
@@ -53,6 +54,11 @@ def clip_directional_loss(
     check_reduction(reduction)
     check_same_shape(pred, source, "pred and source")
     _check_eps(eps)
+    if direction.ndim != 2 or direction.shape[0] not in (1, len(pred)):
+        raise ValueError(
+            f"direction must have the shape (1, d) or {tuple(pred.shape)}, not "
+            f"{tuple(direction.shape)}"
+        )
     dtype = torch.promote_types(pred.dtype, torch.float32)
     change = F.normalize(pred.to(dtype), dim=-1) - F.normalize(source.detach().to(dtype), dim=-1)
     unit = F.normalize(direction.detach().to(device=change.device, dtype=dtype), dim=-1)
@@ -61,7 +67,7 @@ def clip_directional_loss(
 
 
 def _check_eps(eps: float) -> None:
-    if eps <= 0:
+    if not eps > 0:
         raise ValueError(f"eps must be positive, not {eps!r}: a change of 0 has no direction")
 
 
@@ -152,8 +158,8 @@ class CLIPDirectionalLoss(Loss):
             ValueError: the shapes differ, or are not ``(b, 3, h, w)``.
             TypeError: an image is no floating-point tensor.
         """
-        check_image("pred", pred)
-        check_image("source", source)
+        check_rgb("pred", pred)
+        check_rgb("source", source)
         check_same_shape(pred, source, "pred and source")
         self._range(pred=pred, source=source)
         return clip_directional_loss(
@@ -170,7 +176,11 @@ def text_direction(encoder: TextEncoder, target_text: str, source_text: str) -> 
 
     Raises:
         ValueError: both texts are the same.
+        TypeError: one of them is no text.
     """
+    for name, text in (("target_text", target_text), ("source_text", source_text)):
+        if not isinstance(text, str):
+            raise TypeError(f"{name} must be a text, not {text!r}")
     if target_text == source_text:
         raise ValueError(f"target_text and source_text are both {target_text!r}: no direction")
     target, source = encoder.texts([target_text, source_text], torch.device("cpu"))

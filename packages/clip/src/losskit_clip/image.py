@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from losskit.data_range import DataRange, RangeCheck, parse_data_range
 from losskit.errors import nearest
+from losskit.inputs import check_layers, check_rgb
 from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction, check_same_shape, reduce
-from losskit_clip.towers import Precision, Preprocess, check_image, image_tower
+from losskit_clip.towers import Precision, Preprocess, image_tower
 
 Criterion = Literal["cosine", "l1", "mse"]
 _CRITERIA = ("cosine", "l1", "mse")
@@ -108,9 +109,7 @@ class CLIPImageLoss(Loss):
         super().__init__()
         check_reduction(reduction)
         _check_criterion(criterion)
-        self.layers = dict(layers) if layers is not None else {"embedding": 1.0}
-        if not self.layers:
-            raise ValueError("layers must name at least one layer, such as {'embedding': 1.0}")
+        self.layers = check_layers({"embedding": 1.0} if layers is None else layers)
         self.backbone = image_tower(
             model,
             weights,
@@ -141,8 +140,8 @@ class CLIPImageLoss(Loss):
             ValueError: the shapes differ, or are not ``(b, 3, h, w)``.
             TypeError: an image is no floating-point tensor.
         """
-        check_image("pred", pred)
-        check_image("target", target)
+        check_rgb("pred", pred)
+        check_rgb("target", target)
         check_same_shape(pred, target)
         self._range(pred=pred, target=target)
         found = self.backbone.features(pred)

@@ -25,12 +25,14 @@ Tokenizer = Callable[[list[str]], Tensor]
 _REMOTE = ("hf-hub:", "local-dir:")
 
 
-def check_model(model: str | nn.Module, weights: str | None) -> tuple[str | nn.Module, str | None]:
+def check_model(
+    model: str | nn.Module, weights: str | Path | None
+) -> tuple[str | nn.Module, str | None]:
     """The model's open_clip name (``"ViT-B/32"`` → ``"ViT-B-32"``) and the weights' tag or path.
 
     Raises:
         ValueError: no such model or tag; the message names the nearest.
-        TypeError: ``model`` is neither a name nor a module.
+        TypeError: ``model`` is neither a name nor a module, or ``weights`` no name or path.
     """
     if isinstance(model, nn.Module):
         if weights is not None:
@@ -46,6 +48,9 @@ def check_model(model: str | nn.Module, weights: str | None) -> tuple[str | nn.M
         return model, None
     if not isinstance(model, str):
         raise TypeError(f"model must be an open_clip name or model, not {model!r}")
+    if weights is not None and not isinstance(weights, (str, Path)):
+        raise TypeError(f"weights must be a tag, a path or 'random', not {weights!r}")
+    weights = None if weights is None else str(weights)
     if model.startswith(_REMOTE):
         return model, weights
     name, known = model.replace("/", "-"), open_clip.list_models()

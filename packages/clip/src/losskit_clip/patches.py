@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import torch
@@ -9,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from losskit.data_range import DataRange, RangeCheck, parse_data_range
+from losskit.inputs import check_rgb
 from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction, check_same_shape, reduce
 from losskit_clip.directional import clip_directional_loss, text_direction
@@ -16,7 +18,7 @@ from losskit_clip.models import Tokenizer, check_model
 from losskit_clip.perspective import check_patches, perspective_patches
 from losskit_clip.prompts import Templates, TextEncoder
 from losskit_clip.text import clip_text_loss
-from losskit_clip.towers import Precision, check_image, image_tower, one_reading
+from losskit_clip.towers import Precision, image_tower, one_reading
 
 
 class CLIPPatchLoss(Loss):
@@ -79,6 +81,12 @@ class CLIPPatchLoss(Loss):
         super().__init__()
         check_reduction(reduction)
         check_patches(num_patches, patch_size, distortion, ("num_patches", "patch_size"))
+        if not isinstance(text, str):
+            raise TypeError(f"text must be a text, not {text!r}")
+        if not math.isfinite(threshold):
+            raise ValueError(f"threshold must be a finite number, not {threshold!r}")
+        if seed is not None and not isinstance(seed, int):
+            raise TypeError(f"seed must be a whole number or None, not {seed!r}")
         model, weights = check_model(model, weights)
         self.low, self.high = parse_data_range(data_range)
         with one_reading():
@@ -125,7 +133,7 @@ class CLIPPatchLoss(Loss):
             ValueError: ``source`` is missing or not wanted, or the shapes differ.
             TypeError: an image is no floating-point tensor.
         """
-        check_image("pred", pred)
+        check_rgb("pred", pred)
         self._range(pred=pred)
         if (source is not None) != self.directional:
             raise ValueError(
@@ -137,7 +145,7 @@ class CLIPPatchLoss(Loss):
         if source is None:
             values = clip_text_loss(embeddings, self.wanted.to(pred.device), reduction="none")
         else:
-            check_image("source", source)
+            check_rgb("source", source)
             check_same_shape(pred, source, "pred and source")
             origin = self.backbone.features(source, grad=False)["embedding"]
             values = clip_directional_loss(

@@ -61,9 +61,9 @@ def check_patches(
     count: int, size: int, distortion: float, names: tuple[str, str] = ("count", "size")
 ) -> None:
     """Raise ``ValueError`` unless crops can be made so; ``names`` are what the caller calls them."""
-    if count < 1 or size < 2:
+    if not isinstance(count, int) or not isinstance(size, int) or count < 1 or size < 2:
         raise ValueError(
-            f"{names[0]} and {names[1]} must be at least 1 and 2, not {count!r} and {size!r}"
+            f"{names[0]} and {names[1]} must be whole numbers of at least 1 and 2, not {count!r} and {size!r}"
         )
     if not 0 <= distortion <= 1:
         raise ValueError(f"distortion must lie in [0, 1], not {distortion!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
@@ -28,7 +29,7 @@ def weighted_prompts(prompts: Prompts | None, argument: str = "prompts") -> dict
 
     Raises:
         TypeError: not texts, or a weight that is no number.
-        ValueError: a weight of 0, or an empty collection.
+        ValueError: a weight that is 0 or not finite, or an empty collection.
     """
     if prompts is None:
         return {}
@@ -49,6 +50,8 @@ def weighted_prompts(prompts: Prompts | None, argument: str = "prompts") -> dict
             raise TypeError(
                 f"the weight of {text!r} in {argument} must be a number, not {weight!r}"
             )
+        if not math.isfinite(weight):
+            raise ValueError(f"the weight of {text!r} in {argument} must be finite, not {weight!r}")
         if weight == 0:
             raise ValueError(f"the weight of {text!r} in {argument} is 0: leave the text out")
     return {text: float(weight) for text, weight in prompts.items()}
@@ -63,7 +66,8 @@ def fill_templates(text: str, templates: Templates) -> list[str]:
             ``"simple"``: its 7 best; or sentences with ``{}`` in them.
 
     Raises:
-        ValueError: the name is unknown, or a template has no ``{}``.
+        ValueError: the name is unknown, there is no template, or one has no ``{}``.
+        TypeError: a template is no text.
     """
     if templates is None:
         return [text]
@@ -80,7 +84,13 @@ def fill_templates(text: str, templates: Templates) -> list[str]:
                 f"{templates!r}{nearest(templates, sets)}"
             )
         return [template(text) for template in sets[templates]]
+    if not isinstance(templates, Sequence) or not templates:
+        raise ValueError(
+            f"templates must hold at least one sentence with '{{}}', not {templates!r}"
+        )
     for template in templates:
+        if not isinstance(template, str):
+            raise TypeError(f"templates must hold sentences, not {template!r}")
         if "{}" not in template:
             raise ValueError(f"the template {template!r} has no '{{}}' for the text to go into")
     return [template.replace("{}", text) for template in templates]
@@ -111,6 +121,8 @@ class TextEncoder:
         fixed = templates is None or isinstance(templates, str)
         self.model, self.weights = model, weights
         self.templates: Templates = templates if fixed else tuple(templates or ())
+        if tokenizer is not None and not callable(tokenizer):
+            raise TypeError(f"tokenizer must be callable with a list of texts, not {tokenizer!r}")
         self.tokenizer = tokenizer
         self.tower: Backbone | None = text_tower(model, weights)
         self._texts: dict[str, Tensor] = {}
@@ -170,6 +182,15 @@ class TextEncoder:
             self.tower = text_tower(self.model, self.weights)
         return self.tower.features(tokens.float(), grad=False)["embedding"]
 
+    def _context_length(self) -> int | None:
+        """How many tokens a text of this model has, where the model says so."""
+        if self.tower is None:
+            self.tower = text_tower(self.model, self.weights)
+        network: Any = self.tower.network
+        inner = getattr(network.model, "text", network.model)
+        length = getattr(inner, "context_length", None)
+        return length if isinstance(length, int) else None
+
     def __call__(self, text: str | Sequence[str] | Tensor, device: torch.device) -> Tensor:
         """Embeddings of one text, several, or their tokens: ``(n, d)``.
 
@@ -180,8 +201,11 @@ class TextEncoder:
         if isinstance(text, Tensor):
             if text.is_floating_point() or text.dtype == torch.bool:
                 raise TypeError(f"text as a tensor must hold token ids, not {text.dtype}")
-            if text.ndim not in (1, 2):
-                raise ValueError(f"text must have the shape (n, context), not {tuple(text.shape)}")
+            context = self._context_length()
+            if text.ndim not in (1, 2) or context not in (None, text.shape[-1]):
+                raise ValueError(
+                    f"text must have the shape (n, {context or 'context'}), not {tuple(text.shape)}"
+                )
             return self.tokens(text.to(device) if text.ndim == 2 else text.to(device)[None])
         texts = (
             [text] if isinstance(text, str) else list(text) if isinstance(text, Sequence) else []

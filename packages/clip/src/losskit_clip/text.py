@@ -12,16 +12,18 @@ from torch import Tensor, nn
 
 from losskit.data_range import DataRange, RangeCheck, parse_data_range
 from losskit.errors import nearest
+from losskit.inputs import check_rgb
 from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction, reduce
+from losskit_clip.clip_model import check_clip_model, styleclip_preprocess
 from losskit_clip.models import Tokenizer, check_model
 from losskit_clip.preprocess import ClipPreprocess, StyleClipPreprocess
 from losskit_clip.prompts import Prompts, Templates, TextEncoder, weighted_prompts
-from losskit_clip.towers import Precision, Preprocess, check_image, image_tower, one_reading
+from losskit_clip.towers import Precision, Preprocess, image_tower, one_reading
 
 Pairing = Literal["matched", "all"]
 _PAIRINGS = ("matched", "all")
-_CLIP_MODEL_KEYS = ("in_size", "scale_factor", "pool_size", "clip_type")
+_MODEL = "ViT-B-32"
 
 
 def clip_text_loss(
@@ -52,7 +54,7 @@ def clip_text_loss(
         image lies along its text.
 
     Raises:
-        ValueError: ``pairing="matched"`` with unequal numbers; an unknown option.
+        ValueError: shapes do not fit; ``pairing="matched"`` with unequal numbers; an unknown option.
 
     Example:
         >>> eye = torch.eye(2)
@@ -64,6 +66,13 @@ def clip_text_loss(
         raise ValueError(
             f"pairing must be 'matched' or 'all', not {pairing!r}{nearest(str(pairing), _PAIRINGS)}"
         )
+    if image.ndim != 2 or text.ndim != 2 or image.shape[1] != text.shape[1]:
+        raise ValueError(
+            f"image and text must have the shapes (b, d) and (n, d), not {tuple(image.shape)} and "
+            f"{tuple(text.shape)}"
+        )
+    if weight is not None and weight.shape != text.shape[:1]:
+        raise ValueError(f"weight must hold {len(text)} numbers, not {tuple(weight.shape)}")
     dtype = torch.promote_types(image.dtype, torch.float32)
     image, text = F.normalize(image.to(dtype), dim=-1), F.normalize(text.to(dtype), dim=-1)
     if pairing == "matched":
@@ -75,7 +84,8 @@ def clip_text_loss(
         cosine = (image * text).sum(-1)
         sign = 1.0 if weight is None else weight.to(cosine).sign()
         return reduce(1 - sign * scale * cosine, reduction)
-    cosine = image @ text.T
+    with torch.autocast(image.device.type, enabled=False):  # which would round to bf16
+        cosine = image @ text.T
     if weight is None:
         return reduce((1 - scale * cosine).mean(-1), reduction)
     weight = weight.to(cosine)
@@ -128,7 +138,7 @@ class CLIPLoss(Loss):
         self,
         prompts: Prompts | None = None,
         *,
-        model: str | nn.Module = "ViT-B-32",
+        model: str | nn.Module = _MODEL,
         weights: str | None = None,
         preprocess: Preprocess = "clip",
         negative_prompts: Prompts | None = None,
@@ -146,7 +156,10 @@ class CLIPLoss(Loss):
         super().__init__()
         check_reduction(reduction)
         if clip_model is not None:
-            model, preprocess, pairing = _from_mmagic(clip_model), _styleclip(clip_model), "all"
+            stands_for = {"preprocess": preprocess != "clip", "pairing": pairing != "matched"}
+            check_clip_model(clip_model, {"model": model != _MODEL, **stands_for})
+            model = clip_model.get("clip_type", model)
+            preprocess, pairing = styleclip_preprocess(clip_model), "all"
         if pairing not in _PAIRINGS:
             raise ValueError(
                 f"pairing must be 'matched' or 'all', not {pairing!r}"
@@ -211,7 +224,7 @@ class CLIPLoss(Loss):
             ValueError: no text, two sets of them, or numbers that do not match.
             TypeError: ``image`` or ``text`` is of a wrong type.
         """
-        check_image("image", image)
+        check_rgb("image", image)
         if self._range is not None:
             self._range(image=image)
         if (text is None) is not self.has_prompts:
@@ -250,21 +263,3 @@ class CLIPLoss(Loss):
             scale=self.scale,
             reduction=reduction,
         )
-
-
-def _from_mmagic(clip_model: Mapping[str, Any]) -> str:
-    for key in clip_model:
-        if key not in _CLIP_MODEL_KEYS:
-            raise ValueError(
-                f"clip_model has no key {key!r}{nearest(str(key), _CLIP_MODEL_KEYS)}; "
-                f"it takes {', '.join(_CLIP_MODEL_KEYS)}"
-            )
-    return str(clip_model.get("clip_type", "ViT-B/32"))
-
-
-def _styleclip(clip_model: Mapping[str, Any]) -> StyleClipPreprocess:
-    return StyleClipPreprocess(
-        scale_factor=int(clip_model.get("scale_factor", 7)),
-        pool_size=int(clip_model.get("pool_size", 224)),
-        in_size=int(clip_model.get("in_size", 1024)),
-    )

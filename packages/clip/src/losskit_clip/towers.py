@@ -209,13 +209,3 @@ def image_tower(
         channels_last=channels_last,
         compile=compile,
     )
-
-
-def check_image(name: str, image: object) -> None:
-    """Raise unless it is a floating-point batch of RGB images."""
-    if not isinstance(image, Tensor):
-        raise TypeError(f"{name} must be a tensor, not {type(image).__name__}")
-    if not image.is_floating_point():
-        raise TypeError(f"{name} must be a floating-point tensor, not {image.dtype}")
-    if image.ndim != 4 or image.shape[1] != 3:
-        raise ValueError(f"{name} must have the shape (b, 3, h, w), not {tuple(image.shape)}")

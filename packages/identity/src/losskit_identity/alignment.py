@@ -82,11 +82,23 @@ def align_faces(
         size: of the result, 112 for ArcFace; the template is scaled to it.
 
     Raises:
-        ValueError: the landmarks' shape does not fit.
+        ValueError: the landmarks' shape does not fit, or they are no five places.
+        TypeError: ``image`` or ``landmarks`` is no floating-point tensor.
     """
+    for name, value in (("image", image), ("landmarks", landmarks)):
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            raise TypeError(f"{name} must be a floating-point tensor, not {kind}")
     if landmarks.shape != (len(image), 5, 2):
         raise ValueError(
             f"landmarks must have the shape {(len(image), 5, 2)}, not {tuple(landmarks.shape)}"
+        )
+    if size < 1:
+        raise ValueError(f"size must be at least 1, not {size!r}")
+    if not bool(landmarks.isfinite().all() & (landmarks.std(1).sum(-1) > 0).all()):
+        raise ValueError(
+            "landmarks must be finite and no single point: face_landmarks gives NaN where there is "
+            "no face"
         )
     matrix = face_matrix(landmarks, size)
     return sample_faces(image, matrix, size, supersampling(matrix))
@@ -116,8 +128,8 @@ def sample_faces(
     extent = torch.tensor([width, height], dtype=matrix.dtype)
     to_unit = (2 * matrix / extent[:, None]).to(image)  # grid_sample's coordinates: -1 to 1
     line = (torch.arange(size * factor, dtype=image.dtype, device=image.device) + 0.5) / factor
-    y, x = torch.meshgrid(line, line, indexing="ij")
-    grid = torch.stack([x, y, torch.ones_like(x)], -1).view(1, -1, 3) @ to_unit.transpose(1, 2) - 1
-    grid = grid.view(len(image), size * factor, size * factor, 2)
+    # Term by term: under autocast a matrix product would round places to whole pixels.
+    along_x, along_y, shift = to_unit[:, None, None].unbind(-1)
+    grid = along_x * line[:, None] + along_y * line[:, None, None] + shift - 1
     faces = F.grid_sample(image, grid, padding_mode="border", align_corners=False)
     return faces if factor == 1 else F.avg_pool2d(faces, factor)

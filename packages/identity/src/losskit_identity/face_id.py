@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from losskit.backbones import shared_backbone
 from losskit.data_range import DataRange, RangeCheck, parse_data_range
 from losskit.errors import nearest
+from losskit.inputs import check_layers, check_rgb
 from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction, check_same_shape, reduce
 from losskit_identity.face_pair import aligned_pair
@@ -44,7 +46,7 @@ def face_id_loss(
         A scalar, or for ``"none"`` one value per sample; in [0, 2], 0 where both point the same way.
 
     Raises:
-        ValueError: shapes differ, or ``reduction`` is unknown.
+        ValueError: shapes differ or have no axis of samples, or ``reduction`` is unknown.
 
     Example:
         >>> face_id_loss(torch.tensor([[3.0, 4.0]]), torch.tensor([[3.0, 0.0]])).round(decimals=4)
@@ -52,6 +54,8 @@ def face_id_loss(
     """
     check_reduction(reduction)
     check_same_shape(pred, target)
+    if pred.ndim < 2:
+        raise ValueError(f"pred must have the shape (b, ...), not {tuple(pred.shape)}")
     dtype = torch.promote_types(pred.dtype, torch.float32)
     pred, target = pred.to(dtype).flatten(1), target.detach().to(dtype).flatten(1)
     return reduce(1 - (F.normalize(pred) * F.normalize(target)).sum(-1), reduction)
@@ -102,7 +106,7 @@ class FaceIdLoss(Loss):
         self,
         facenet: str | nn.Module | Mapping[str, Any] = "ArcFace",
         *,
-        weights: str | None = None,
+        weights: str | Path | None = None,
         align: Align = "crop",
         on_missing: OnMissing = "skip",
         layers: Mapping[str, float] | None = None,
@@ -126,18 +130,16 @@ class FaceIdLoss(Loss):
                 + nearest(str(on_missing), _ON_MISSING)
             )
         low, high = parse_data_range(data_range)
-        network, weights = face_network_name(facenet, weights, allow_import)
-        self.layers = {"embedding": 1.0} if layers is None else dict(layers)
-        if not self.layers:
-            raise ValueError("layers must name at least one layer, such as {'embedding': 1.0}")
-        handle = shared_backbone(build_face_network, network, weights, layers=self.layers)
+        network, named = face_network_name(facenet, weights, allow_import)
+        self.layers = check_layers({"embedding": 1.0} if layers is None else layers)
+        handle = shared_backbone(build_face_network, network, named, layers=self.layers)
         self.size = _input_size(network, handle.network, input_size)
         step: Any = {"crop": "crop", "mtcnn": "none", None: "resize"}[align]
         gain = _FACENET_GAIN if network == "FaceNet" else 1.0
         self.backbone = shared_backbone(
             build_face_network,
             network,
-            weights,
+            named,
             layers=self.layers,
             transform=FacePreprocess(self.size, step, low, high, gain),
             precision=precision,
@@ -206,8 +208,8 @@ class FaceIdLoss(Loss):
         return values.sum() / found.sum().clamp_min(1)
 
     def _faces(self, pred: Tensor, target: Tensor) -> _Faces:
-        _check_image("pred", pred)
-        _check_image("target", target)
+        check_rgb("pred", pred)
+        check_rgb("target", target)
         check_same_shape(pred, target)
         self._range(pred=pred, target=target)
         if self.landmarks is None:
@@ -234,15 +236,6 @@ def _input_size(name: str | nn.Module, network: nn.Module, given: int | None) ->
         raise ValueError(f"input_size of {name} is {own}, not {given!r}: leave it out")
     inner = getattr(network, "network", network)
     size = given or own or getattr(inner, "input_size", 112)
-    if not isinstance(size, int) or size < 1:
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise ValueError(f"input_size must be a positive whole number, not {size!r}")
     return size
-
-
-def _check_image(name: str, image: object) -> None:
-    if not isinstance(image, Tensor):
-        raise TypeError(f"{name} must be a tensor, not {type(image).__name__}")
-    if not image.is_floating_point():
-        raise TypeError(f"{name} must be a floating-point tensor, not {image.dtype}")
-    if image.ndim != 4 or image.shape[1] != 3:
-        raise ValueError(f"{name} must have the shape (b, 3, h, w), not {tuple(image.shape)}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -14,7 +16,7 @@ def similarity(
     target: Float[Tensor, "b 3 h w"],
     *,
     facenet: str | nn.Module = "ArcFace",
-    weights: str | None = None,
+    weights: str | Path | None = None,
     align: Align = "crop",
     on_missing: OnMissing = "skip",
     data_range: DataRange = (-1.0, 1.0),

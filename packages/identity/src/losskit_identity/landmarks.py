@@ -11,6 +11,7 @@ from torch import Tensor
 
 from losskit.backbones import Backbone, FeatureNetwork, InputNorm, shared_backbone
 from losskit.data_range import DataRange, parse_data_range
+from losskit.inputs import check_rgb
 
 _SMALLEST_FACE = 20  # pixels; MTCNN's own default
 
@@ -31,8 +32,9 @@ class LandmarkNetwork(FeatureNetwork):
     def forward(self, image: Tensor, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
         """Landmarks ``(b, 5, 2)`` of the largest face per image, NaN where there is none."""
         self.mtcnn.device = image.device
-        found = torch.stack([self._one(sample) for sample in image.detach() * 255])
-        return (found,) * len(layers)
+        found = [self._one(sample) for sample in image.detach() * 255]
+        landmarks = torch.stack(found) if found else image.new_empty(0, 5, 2)
+        return (landmarks,) * len(layers)
 
     def _one(self, sample: Tensor) -> Tensor:
         # One at a time: MTCNN cannot hold images with and without faces in one array.
@@ -67,5 +69,10 @@ def face_landmarks(
 
     Returns:
         Pixels (x, y) per image; NaN where no face is found. No gradient.
+
+    Raises:
+        ValueError: the shape is not ``(b, 3, h, w)``.
+        TypeError: it is no floating-point tensor.
     """
+    check_rgb("image", image)
     return landmark_backbone(data_range).features(image, grad=False)["landmarks"]

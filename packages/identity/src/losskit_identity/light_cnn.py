@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from losskit.backbones import FeatureNetwork, shared_backbone
 from losskit.errors import WeightsError, nearest
+from losskit.inputs import check_rgb
 from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction, check_same_shape, reduce
 from losskit.spec import one_line
@@ -155,16 +157,16 @@ class LightCNNFeatureLoss(Loss):
 
     def __init__(
         self,
-        weights: str = DEFAULT_WEIGHTS,
+        weights: str | Path = DEFAULT_WEIGHTS,
         criterion: Criterion = "l1",
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
         check_reduction(reduction)
         _check_criterion(criterion)
-        if not isinstance(weights, str):
+        if not isinstance(weights, (str, Path)):
             raise TypeError(f"weights must be a name, a path or 'random', not {weights!r}")
-        self.backbone = shared_backbone(build_light_cnn, weights, layers="pool4")
+        self.backbone = shared_backbone(build_light_cnn, str(weights), layers="pool4")
         self.criterion: Criterion = criterion
         self.reduction: Reduction = reduction
 
@@ -183,13 +185,11 @@ class LightCNNFeatureLoss(Loss):
 
         Raises:
             ValueError: shapes differ, or are not ``(b, 3, h, w)``.
-            TypeError: ``pred`` is no floating-point tensor.
+            TypeError: an image is no floating-point tensor.
         """
+        check_rgb("pred", pred)
+        check_rgb("target", target)
         check_same_shape(pred, target)
-        if not pred.is_floating_point():
-            raise TypeError(f"pred must be a floating-point tensor, not {pred.dtype}")
-        if pred.ndim != 4 or pred.shape[1] != 3:
-            raise ValueError(f"pred must have the shape (b, 3, h, w), not {tuple(pred.shape)}")
         return light_cnn_feature_loss(
             self.backbone.features(pred)["pool4"],
             self.backbone.features(target, grad=False)["pool4"],

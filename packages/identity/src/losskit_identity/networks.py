@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -61,13 +62,15 @@ class FaceNet(FeatureNetwork):
 
 
 def face_network_name(
-    facenet: str | nn.Module | Mapping[str, Any], weights: str | None, allow_import: bool
+    facenet: str | nn.Module | Mapping[str, Any], weights: str | Path | None, allow_import: bool
 ) -> tuple[str | nn.Module, str | None]:
     """Check ``facenet=`` and ``weights=`` and fill in the default weights.
 
     Raises:
-        ValueError: the name is unknown, or an import path is given without ``allow_import=True``.
-        TypeError: ``facenet`` is none of a name, a module and MMagic's mapping.
+        ValueError: the name is unknown, weights are given twice, or an import path is given without
+            ``allow_import=True``.
+        TypeError: ``facenet`` is none of a name, a module and MMagic's mapping, or ``weights`` is
+            neither a name nor a path.
     """
     if isinstance(facenet, Mapping):  # MMagic: dict(type="ArcFace", ir_se50_weights=None)
         for key in facenet:
@@ -76,8 +79,16 @@ def face_network_name(
                     f"facenet has no key {key!r}{nearest(str(key), ('type', 'ir_se50_weights'))}; "
                     "it takes type and ir_se50_weights"
                 )
-        weights = weights or facenet.get("ir_se50_weights")
+        given = facenet.get("ir_se50_weights")
+        if weights is not None and given is not None:
+            raise ValueError(
+                f"weights={weights!r} and ir_se50_weights={given!r} say two things: use one of them"
+            )
+        weights = weights or given
         facenet = facenet.get("type", "ArcFace")
+    if weights is not None and not isinstance(weights, (str, Path)):
+        raise TypeError(f"weights must be a name, a path or 'random', not {weights!r}")
+    weights = None if weights is None else str(weights)
     if isinstance(facenet, nn.Module):
         if weights is not None:
             raise ValueError(
@@ -110,8 +121,7 @@ def build_face_network(facenet: str | nn.Module, weights: str | None) -> Feature
         WeightsError: the weights cannot be had or do not fit.
     """
     if isinstance(facenet, nn.Module):
-        network = copy.deepcopy(facenet)  # frozen for good, and the caller's must not be
-        return network if isinstance(network, FeatureNetwork) else EmbeddingNetwork(network)
+        return _embedding(copy.deepcopy(facenet))  # frozen for good, and the caller's must not be
     if ":" in facenet:
         return _imported(facenet, weights)
     seed = random_seed(weights)
@@ -144,7 +154,7 @@ def _imported(path: str, weights: str | None) -> FeatureNetwork:
     module, _, attribute = path.partition(":")
     try:
         made = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"facenet={path!r} cannot be imported: {one_line(error)}") from error
     network = made() if not isinstance(made, nn.Module) else copy.deepcopy(made)
     if not isinstance(network, nn.Module):
@@ -155,7 +165,25 @@ def _imported(path: str, weights: str | None) -> FeatureNetwork:
             network.load_state_dict(state)
         except RuntimeError as error:
             raise _misfit(weights, path, error) from error
-    return network if isinstance(network, FeatureNetwork) else EmbeddingNetwork(network)
+    return _embedding(network)
+
+
+class _Embedding(EmbeddingNetwork):
+    """A network of the user's, whose output is looked at."""
+
+    def forward(self, image: Tensor, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
+        (output, *_) = found = super().forward(image, layers)
+        if not isinstance(output, Tensor) or len(output) != len(image):
+            kind = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise TypeError(
+                f"facenet ({type(self.network).__name__}) must return one tensor of embeddings, "
+                f"(b, ...), not {kind}"
+            )
+        return found
+
+
+def _embedding(network: nn.Module) -> FeatureNetwork:
+    return network if isinstance(network, FeatureNetwork) else _Embedding(network)
 
 
 def _misfit(weights: str, network: str, error: Exception) -> WeightsError:

@@ -1,0 +1,47 @@
+"""What every image loss refuses, with the argument's name and the value."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from losskit.inputs import check_layers, check_rgb
+
+
+@pytest.mark.parametrize(
+    ("image", "error", "message"),
+    [
+        ([1.0], TypeError, "pred must be a tensor, not list"),
+        (torch.zeros(1, 3, 4, 4).byte(), TypeError, "floating-point tensor, not torch.uint8"),
+        (
+            torch.zeros(3, 4, 4),
+            ValueError,
+            r"pred must have the shape \(b, 3, h, w\), not \(3, 4, 4\)",
+        ),
+        (torch.zeros(1, 1, 4, 4), ValueError, r"not \(1, 1, 4, 4\)"),
+    ],
+)
+def test_images(image: object, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        check_rgb("pred", image)
+    check_rgb("pred", torch.zeros(0, 3, 1, 1, dtype=torch.bfloat16))
+
+
+@pytest.mark.parametrize(
+    ("layers", "error", "message"),
+    [
+        ({}, ValueError, "at least one layer"),
+        (["embedding"], TypeError, r"layers must map names to weights, .*not \['embedding'\]"),
+        ("embedding", TypeError, "not 'embedding'"),
+        ({"a": "1"}, TypeError, r"layers\['a'\] must be a number, not '1'"),
+        ({"a": True}, TypeError, "not True"),
+        ({"a": float("nan")}, ValueError, r"layers\['a'\] must be finite, not nan"),
+    ],
+)
+def test_layers(layers: object, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        check_layers(layers)  # type: ignore[arg-type]
+    given = {"a": 1}
+    own = check_layers(given)
+    assert own == {"a": 1.0}
+    assert own is not given
