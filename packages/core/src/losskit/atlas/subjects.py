@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from losskit.errors import ConfigError, LosskitError
+from losskit.cli.listing import loss_signature
+from losskit.errors import ConfigError
 from losskit.factory import create
 from losskit.loss import has_components, input_parameters
 from losskit.registry import get_spec, list_losses
@@ -42,14 +43,16 @@ class ImageLoss:
     span: tuple[float, float] = (0.0, 1.0)
     random: bool = False
     note: str = ""
+    _scaled: tuple[Tensor, Tensor] | None = field(default=None, repr=False)
 
     def __call__(self, image: Tensor, clean: Tensor) -> Tensor:
         """The loss of images in [0, 1]; one number."""
-        low, high = self.span
         inputs = dict(self.rest)
-        inputs[self.pred] = image * (high - low) + low
+        inputs[self.pred] = self._scale(image)
+        if self._scaled is None or self._scaled[0] is not clean:
+            self._scaled = (clean, self._scale(clean))  # one tensor, so that its features are kept
         for name in self.targets:
-            inputs[name] = clean * (high - low) + low
+            inputs[name] = self._scaled[1]
         value = self.module(**inputs)
         if has_components(self.module) and not isinstance(value, Tensor):
             value = torch.stack(list(value.values())).sum()
@@ -59,39 +62,73 @@ class ImageLoss:
             )
         return value.reshape(())
 
+    def _scale(self, image: Tensor) -> Tensor:
+        low, high = self.span
+        return image if self.span == (0.0, 1.0) else image * (high - low) + low
+
+
+#: Why a loss is no subject of the atlas, where nothing went wrong.
+NO_IMAGE = "has no input that takes an image to judge"
+
 
 def find_image_losses(
     names: Sequence[Mapping[str, Any]] = (), *, size: int = 128, true_weights: bool = False
 ) -> Iterator[ImageLoss | tuple[str, str]]:
     """The installed losses that compare an image with another (or judge one), made one by one.
 
-    A loss is made as its example says, which for a loss that looks through a network means random
-    weights. With ``true_weights`` the example's ``weights="random"`` is left out first, and comes
-    back only where the true ones cannot be had.
+    A loss is made with its defaults, or, where these do not do (no photograph that small, an input
+    missing), as its example says. A network inside is of the default architecture with random
+    weights, or with its own where ``true_weights`` asks for them and they can be had.
 
     Args:
-        names: configs (``type`` and options) to look at instead of all that is installed.
+        names: configs (``type`` and options) to look at. The type ``"all"`` stands for all that is
+            installed, and so does an empty sequence.
         size: height and width of the photographs, for inputs that the example makes.
         true_weights: try the default weights first; this may download them.
 
     Yields:
         A loss, or its name and why it was left out, on one line.
     """
-    chosen = list(names) or [{"type": spec.qualified_name} for spec in list_losses()]
+    every = [{"type": spec.qualified_name} for spec in list_losses()]
+    chosen: list[Mapping[str, Any]] = []
+    for config in names or [{"type": "all"}]:
+        chosen += every if config["type"] == "all" else [config]
     for config in chosen:
-        asked = bool(names)
         options = {key: value for key, value in config.items() if key != "type"}
         spec = get_spec(config["type"])
-        label = spec.name + "".join(f" {k}={v}" for k, v in options.items())
+        label = spec.name + "".join(f" {key}={_short(value)}" for key, value in options.items())
         try:
             found = _prepare(spec, options, label, size, true_weights)
         except Exception as error:  # a loss of anybody's; the page says what it said
             yield label, one_line(error)
             continue
-        if found is not None:
-            yield found
-        elif asked:
-            yield label, "has no input that takes an image"
+        yield (label, NO_IMAGE) if found is None else found
+
+
+def _short(value: Any) -> str:
+    """An option's value for a label."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(map(str, value)) + "}" if len(value) < 3 else "{…}"
+    return str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """One way to make a loss: its arguments, and what the page should say of it."""
+
+    arguments: Mapping[str, Any]
+    random: bool = False
+
+    def note(self, before: Exception | None) -> str:
+        shown = [
+            f"{key}={type(value).__name__ if isinstance(value, nn.Module) else _short(value)}"
+            for key, value in self.arguments.items()
+            if not (key == "weights" and self.random)
+        ]
+        notes = [f"made with {', '.join(shown)}"] if shown else []
+        if self.random and before is not None:
+            notes.append(f"true weights cannot be had here: {one_line(before):.160}")
+        return "; ".join(notes)
 
 
 def _prepare(
@@ -101,8 +138,65 @@ def _prepare(
     images = _image_inputs(example)
     if example is not None and not images and not options:
         return None
-    arguments = {**(dict(example.arguments) if example and not options else {}), **options}
-    module, random, note = _make(spec, arguments, true_weights)
+    missing_weights: Exception | None = None
+    ways = list(_ways(spec, dict(example.arguments) if example else {}, options, true_weights))
+    for way in ways:
+        torch.manual_seed(0)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                module = create(spec.qualified_name, **way.arguments).eval()
+                loss = _place(spec, example, images, label, module, asked=bool(options))
+                if loss is None:
+                    return None
+                with torch.no_grad():  # some find out only when called that their defaults fail
+                    loss(*torch.rand(2, 1, 3, size, size))
+        except Exception as error:  # of anybody's; the last way's is told
+            if way is ways[-1]:
+                raise
+            missing_weights = missing_weights or (error if not way.random else None)
+            continue
+        loss.random = way.random
+        loss.note = "" if options else way.note(missing_weights if true_weights else None)
+        return loss
+    raise AssertionError("there is always a way to try")
+
+
+def _ways(
+    spec: LossSpec, example: dict[str, Any], options: Mapping[str, Any], true_weights: bool
+) -> Iterator[_Way]:
+    """How to make the loss, best first: nearest to what a user gets."""
+    parameters = loss_signature(spec)["arguments"]
+    needed = {k: v for k, v in example.items() if parameters.get(k) == "required"}
+    if options:
+        yield _Way({**needed, **options}, _is_stand_in(options.get("weights")))
+        return
+    stand_ins = {key for key, value in example.items() if _is_stand_in(value)}
+    if not stand_ins:
+        if needed != example:
+            yield _Way(needed)
+        yield _Way(example)
+        return
+    # A small network given in place of the true one: the other arguments may be inputs (texts).
+    if any(isinstance(example[key], nn.Module) for key in stand_ins):
+        needed = {key: value for key, value in example.items() if key not in stand_ins}
+    if true_weights:
+        yield _Way(needed)
+    if "weights" in parameters:
+        yield _Way({**needed, "weights": "random"}, random=True)
+    yield _Way(example, random=True)
+
+
+def _place(
+    spec: LossSpec,
+    example: Example | None,
+    images: Sequence[str],
+    label: str,
+    module: nn.Module,
+    *,
+    asked: bool,
+) -> ImageLoss | None:
+    """Say which of a loss's inputs take the photographs; ``None`` where none does."""
     parameters = input_parameters(module)
     required = [name for name, p in parameters.items() if p.default is p.empty]
     rest = {k: v for k, v in example.inputs.items() if k not in images} if example else {}
@@ -115,11 +209,11 @@ def _prepare(
         return None
     missing = set(required) - {pred, *targets, *rest}
     if missing:
-        if not options:
+        if not asked:
             return None
         raise ConfigError(f"needs {', '.join(sorted(missing))} besides images")
     span = example.image_range if example else (0.0, 1.0)
-    return ImageLoss(spec, label, module.eval(), pred, targets, rest, span, random, note)
+    return ImageLoss(spec, label, module, pred, targets, rest, span)
 
 
 def _example(spec: LossSpec, size: int) -> Example | None:
@@ -141,26 +235,6 @@ def _image_inputs(example: Example | None) -> list[str]:
         if isinstance(value, Tensor) and value.ndim == 4 and value.shape[1] == 3
     ]
     return images if any(name in example.grad for name in images) else []
-
-
-def _make(
-    spec: LossSpec, arguments: Mapping[str, Any], true_weights: bool
-) -> tuple[nn.Module, bool, str]:
-    """The module; whether its weights are random; and why, if the true ones were wanted."""
-    torch.manual_seed(0)
-    stand_ins = {key for key, value in arguments.items() if _is_stand_in(value)}
-    random = bool(stand_ins)
-    note = ""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if random and true_weights:
-            wished = {key: value for key, value in arguments.items() if key not in stand_ins}
-            try:
-                return create(spec.qualified_name, **wished), False, ""
-            except (LosskitError, OSError, ValueError, RuntimeError) as error:
-                note = f"true weights cannot be had here: {one_line(error):.160}"
-        module = create(spec.qualified_name, **arguments)
-    return module, random, note
 
 
 def _is_stand_in(value: Any) -> bool:

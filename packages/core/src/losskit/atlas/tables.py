@@ -1,11 +1,14 @@
-"""The atlas as CSV: which loss ranks which distortion how, and every value behind it."""
+"""The atlas as CSV and JSON: which loss ranks which distortion how, and every value behind it."""
 
 from __future__ import annotations
 
 import csv
+import datetime
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from losskit.atlas.distortions import DISTORTIONS
 from losskit.atlas.measure import Entry, Photo
@@ -57,6 +60,37 @@ def write_values(entries: Sequence[Entry], path: Path) -> None:
                     )
 
     _write(path, header, rows())
+
+
+def as_data(entries: Sequence[Entry], photos: Sequence[Photo]) -> dict[str, Any]:
+    """What was measured as plain data, for JSON; figures in four digits."""
+
+    def rounded(value: float) -> float | None:
+        return float(f"{value:.4g}") if math.isfinite(value) else None
+
+    losses = [
+        {
+            "loss": entry.loss.label,
+            "name": entry.loss.spec.qualified_name,
+            "random_weights": entry.loss.random,
+            "note": entry.loss.note,
+            "time_over_l1": rounded(entry.cost.time) if entry.cost else None,
+            "memory_over_l1": rounded(entry.cost.memory) if entry.cost else None,
+            "milliseconds": rounded(entry.cost.milliseconds) if entry.cost else None,
+            "clean": rounded(entry.clean),
+            "unit": rounded(entry.unit),
+            "curves": {name: list(map(rounded, v)) for name, v in entry.curves.items()},
+            "at_equal_psnr": {name: rounded(v) for name, v in entry.equal.items()},
+            "ranks": entry.ranks,
+        }
+        for entry in entries
+    ]
+    return {
+        "date": datetime.date.today().isoformat(),
+        "photos": [photo.name for photo in photos],
+        "size": list(photos[0].clean.shape[2:]),
+        "losses": losses,
+    }
 
 
 def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from losskit.cli.evaluate import parse_loss
 from losskit.cli.images import read_image
 from losskit.cli.listing import add_json, print_json
-from losskit.cli.progress import steps_of
+from losskit.cli.progress import let_threads_sleep, steps_of
 from losskit.errors import ConfigError, LosskitError
 from losskit.spec import one_line
 
@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 
 #: Photographs of scikit-image's wheel, where no --image is given and it is installed.
 _PHOTOS = ("astronaut.png", "coffee.png")
+_FEW = 5
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``losskit atlas``."""
     parser.description = (
         "Write a static page of curves, gradients and costs of every installed loss that looks at "
-        "images. Losses that look through a network use their examples' random weights, and the page "
-        "says so, unless --true-weights finds the true ones."
+        "images. Losses that look through a network have random weights, and the page says so, "
+        "unless --true-weights finds the true ones."
     )
     add = parser.add_argument
     add(
@@ -36,7 +37,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="only these, with options: 'StyleLoss:backbone=packaged/efficientnet-lite0'; repeatable",
+        help="only these, with options: 'CharbonnierLoss:eps=1e-3'; repeatable. 'all' is every "
+        "installed one: --loss all --loss 'MSSSIMLoss:window_size=7'",
     )
     add("--out", type=Path, required=True, metavar="DIR", help="where to write")
     add(
@@ -56,6 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _atlas(arguments: argparse.Namespace) -> int:
     if arguments.size < 16:
         raise ConfigError(f"--size must be at least 16, not {arguments.size}")
+    let_threads_sleep()
     from losskit import __version__
     from losskit.atlas import find_image_losses, measure_loss, write_page
     from losskit.atlas.measure import Photo
@@ -69,7 +72,8 @@ def _atlas(arguments: argparse.Namespace) -> int:
     entries: list[Entry] = []
     skipped: list[tuple[str, str]] = []
     found = find_image_losses(configs, size=arguments.size, true_weights=arguments.true_weights)
-    total = len(configs) or len(list_losses())
+    total = sum(len(list_losses()) if config["type"] == "all" else 1 for config in configs)
+    total = total or len(list_losses())
     with steps_of(total, "measuring") as show:
         for item in found:
             if isinstance(item, tuple):
@@ -81,7 +85,7 @@ def _atlas(arguments: argparse.Namespace) -> int:
             except Exception as error:  # a loss of anybody's: the page says what it said
                 skipped.append((item.label, one_line(error)))
     if not entries:
-        reasons = "; ".join(f"{name}: {why}" for name, why in skipped)
+        reasons = "; ".join(f"{name}: {why}" for name, why in skipped[:5])
         raise LosskitError(f"no loss could be drawn{': ' if reasons else ''}{reasons}")
     try:
         page = write_page(entries, photos, skipped, arguments.out, version=__version__)
@@ -98,25 +102,24 @@ def _report(
     *,
     as_json: bool,
 ) -> int:
-    for name, why in skipped:
+    from losskit.atlas.subjects import NO_IMAGE
+    from losskit.atlas.tables import as_data
+
+    failed = {name: why for name, why in skipped if why != NO_IMAGE}
+    for name, why in failed.items():
         print(f"losskit: left out {name}: {why}", file=sys.stderr)
+    others = [name for name, why in skipped if why == NO_IMAGE]
+    if 0 < len(others) <= _FEW:  # asked for by name, most likely
+        print(f"losskit: left out {', '.join(others)}: {NO_IMAGE}", file=sys.stderr)
     if as_json:
-        losses = [
-            {
-                "loss": entry.loss.label,
-                "random_weights": entry.loss.random,
-                "time_over_l1": entry.cost.time if entry.cost else None,
-                "memory_over_l1": entry.cost.memory if entry.cost else None,
-                "at_equal_psnr": entry.equal,
-                "ranks": entry.ranks,
-            }
-            for entry in entries
-        ]
         print_json(
-            page=page, photos=[p.name for p in photos], losses=losses, left_out=dict(skipped)
+            page=page, **as_data(entries, photos), left_out=failed, without_image_inputs=others
         )
     else:
-        print(f"{page}: {len(entries)} losses on {len(photos)} photographs")
+        print(
+            f"{page}: {len(entries)} losses on {len(photos)} photographs"
+            + (f"; {len(others)} judge no image" if others else "")
+        )
     return 0
 
 

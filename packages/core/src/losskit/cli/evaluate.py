@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,9 @@ from losskit.spec import one_line
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+#: Commas between options: those that no bracket closes over.
+_COMMAS = re.compile(r",(?![^\[{]*[\]}])")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -101,12 +105,14 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 def parse_loss(text: str) -> dict[str, Any]:
     """``"CharbonnierLoss:eps=1e-6,reduction=sum"`` as a config; values are read as JSON if they are.
 
+    Commas inside ``[...]`` and ``{...}`` belong to the value: ``layer_weights={"3": 1, "8": 0.5}``.
+
     Raises:
         ConfigError: an option has no ``=``.
     """
     name, _, options = text.partition(":")
     config: dict[str, Any] = {"type": name}
-    for part in filter(None, options.split(",")):
+    for part in filter(None, _COMMAS.split(options)):
         key, equals, value = part.partition("=")
         if not equals:
             raise ConfigError(f"--loss {text!r}: write options as key=value, not {part!r}")

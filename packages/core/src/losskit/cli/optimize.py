@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from losskit.cli.evaluate import parse_range
 from losskit.cli.listing import add_json, print_json
 from losskit.cli.optimize_inputs import load_images, load_network
-from losskit.cli.progress import interrupt, progress_of
+from losskit.cli.progress import interrupt, let_threads_sleep, progress_of
 from losskit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def _optimize(arguments: argparse.Namespace) -> int:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise ConfigError(f"--{name} must be at least 1, not {value}")
+    let_threads_sleep()
     import torch
 
     from losskit.config import load_objective

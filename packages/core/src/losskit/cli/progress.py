@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -10,6 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from losskit.errors import LosskitError
+
+
+def let_threads_sleep() -> None:
+    """Call before torch is imported: its threads spin while they wait, which a busy machine punishes."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @contextlib.contextmanager
