@@ -1,16 +1,19 @@
 """What penalties cost in a training step, and what a GANObjective costs over hand-written losses.
 
     python benchmarks/gan.py --threads 2
+    python benchmarks/gan.py --device cuda --precision bf16 --compile --size 128 --channels 32
 
 Each is a whole discriminator or generator step (forward, backward, Adam), as a ratio to the same
-step by hand. The goal is at most 2 % over for the GANObjective; the penalties have no goal.
+step by hand, in the same precision and compiled alike. The goal is at most 2 % over for the
+GANObjective; the penalties have no goal. Second derivatives are always taken in full precision and
+uncompiled; finite differences in full precision, compiled.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -40,8 +43,11 @@ PATH = {
 class Setting:
     """One pair of networks and a batch; every way starts from them and updates them."""
 
-    def __init__(self, batch: int, size: int, channels: int, device: str) -> None:
+    def __init__(self, options: argparse.Namespace) -> None:
         torch.manual_seed(0)
+        batch, size, channels = options.batch, options.size, options.channels
+        device = self.device = torch.device(options.device)
+        self.half = options.precision == "bf16"
         self.disc = ResidualDiscriminator(image_size=size, channels=channels).to(device)
         self.gen = StyleGenerator(image_size=size, channels=channels).to(device)
         self.real = torch.rand(batch, 3, size, size, device=device) * 2 - 1
@@ -50,6 +56,11 @@ class Setting:
         self.gen_optimizer = torch.optim.Adam(self.gen.parameters(), 1e-5)
         with torch.no_grad():
             self.fake = self.gen(self.noise)
+        if options.compile:
+            self.disc, self.gen = torch.compile(self.disc), torch.compile(self.gen)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
 
     def _step(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
         optimizer.zero_grad()
@@ -59,12 +70,15 @@ class Setting:
             torch.cuda.synchronize()
 
     def discriminator_by_hand(self) -> None:
-        on_fake, on_real = self.disc(self.fake), self.disc(self.real)
-        self._step(F.softplus(on_fake).mean() + F.softplus(-on_real).mean(), self.disc_optimizer)
+        with self._autocast():
+            on_fake, on_real = self.disc(self.fake), self.disc(self.real)
+            loss = F.softplus(on_fake).mean() + F.softplus(-on_real).mean()
+        self._step(loss, self.disc_optimizer)
 
     def generator_by_hand(self) -> None:
         self.disc.requires_grad_(False)
-        loss = F.softplus(-self.disc(self.gen(self.noise))).mean()
+        with self._autocast():
+            loss = F.softplus(-self.disc(self.gen(self.noise))).mean()
         self._step(loss, self.gen_optimizer)
         self.disc.requires_grad_(True)
 
@@ -72,17 +86,14 @@ class Setting:
         objective = GANObjective({"type": "GANLoss", "gan_type": "wgan-logistic-ns"}, penalties)
 
         def step() -> None:
-            outputs = {
-                "iteration": 0,
-                "batch_size": len(self.real),
-                "gen": self.gen,
-                "disc": self.disc,
-                "fake_imgs": self.fake,
-                "real_imgs": self.real,
-                "disc_pred_fake": self.disc(self.fake),
-                "disc_pred_real": self.disc(self.real),
-            }
-            self._step(objective.discriminator(outputs).total, self.disc_optimizer)
+            with self._autocast():
+                outputs = {
+                    **self._common(self.fake),
+                    "real_imgs": self.real,
+                    "disc_pred_real": self.disc(self.real),
+                }
+                total = objective.discriminator(outputs).total
+            self._step(total, self.disc_optimizer)
 
         return step
 
@@ -92,19 +103,22 @@ class Setting:
 
         def step() -> None:
             self.disc.requires_grad_(False)
-            fake = self.gen(self.noise)
-            outputs = {
-                "iteration": 0,
-                "batch_size": len(self.real),
-                "gen": self.gen,
-                "disc": self.disc,
-                "fake_imgs": fake,
-                "disc_pred_fake": self.disc(fake),
-            }
-            self._step(objective.generator(outputs).total, self.gen_optimizer)
+            with self._autocast():
+                total = objective.generator(self._common(self.gen(self.noise))).total
+            self._step(total, self.gen_optimizer)
             self.disc.requires_grad_(True)
 
         return step
+
+    def _common(self, fake: Tensor) -> Mapping[str, object]:
+        return {
+            "iteration": 0,
+            "batch_size": len(self.real),
+            "gen": self.gen,
+            "disc": self.disc,
+            "fake_imgs": fake,
+            "disc_pred_fake": self.disc(fake),
+        }
 
 
 def main() -> int:
@@ -114,21 +128,23 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--channels", type=int, default=16)
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, ...")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--compile", action="store_true", help="torch.compile both networks")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    setting = Setting(options.batch, options.size, options.channels, options.device)
+    setting = Setting(options)
     shape = f"{options.batch}×3×{options.size}×{options.size}"
-    rows = compare(
-        {
-            "plain step by hand": setting.discriminator_by_hand,
-            "GANObjective": setting.discriminator(),
-            "with R1": setting.discriminator(R1),
-            "with finite-difference R1": setting.discriminator(FD_R1),
-            "with finite-difference R1, logits reused": setting.discriminator(FD_R1_REUSED),
-        },
-        rounds=options.rounds,
-    )
+    shape += f", {options.device}, {options.precision}" + (", compiled" if options.compile else "")
+    ways = {
+        "plain step by hand": setting.discriminator_by_hand,
+        "GANObjective": setting.discriminator(),
+        "with R1": setting.discriminator(R1),
+        "with finite-difference R1": setting.discriminator(FD_R1),
+    }
+    if options.precision == "fp32":  # logits in bf16 are too coarse for differences
+        ways["with finite-difference R1, logits reused"] = setting.discriminator(FD_R1_REUSED)
+    rows = compare(ways, rounds=options.rounds)
     met = report(f"Discriminator step, {shape}", rows, {"GANObjective": 1.02}, options.json)
     rows = compare(
         {
