@@ -17,6 +17,7 @@ from PIL import Image
 from losskit.errors import ConfigError
 from losskit_gan.trainer import checkpoints
 from losskit_gan.trainer.config import load_train_config
+from losskit_gan.trainer.fabric import make_fabric
 from losskit_gan.trainer.loop import Stopped, Trainer
 from losskit_gan.trainer.recorder import read_metrics
 
@@ -138,6 +139,7 @@ DRIVER = """
 import json, os, signal, sys
 from losskit_gan.trainer import checkpoints
 from losskit_gan.trainer.config import load_train_config
+from losskit_gan.trainer.fabric import make_fabric
 from losskit_gan.trainer.loop import Trainer
 import torch
 import lightning_fabric, rich.progress
@@ -334,18 +336,107 @@ def test_accumulated_parts_clipping_and_several_generator_steps_run(folder):
     assert checkpoints.load(path)["iteration"] == 3
 
 
+MIXED = {
+    "gen_auxiliary_loss": {
+        "type": "GeneratorPathRegularizer",
+        "data_info": {"fake_imgs": "fake_imgs", "latents": "latents"},
+    },
+    "model": {"generator": {"type": "usernets:W"}, "discriminator": {"type": "usernets:D"}},
+}
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+def test_mixed_precision_resumes_exactly(folder, precision):
+    (folder / "usernets.py").write_text(NETS + WITH_LATENTS)
+    changes = {**MIXED, "fabric": {"accelerator": "cpu", "precision": precision}}
+    changes["optimizer"] = {"lr": 0.01, "clip_norm": 1.0}
+    whole = checkpoints.load(run(**changes, out="whole"))
+    run(**changes, steps=5)
+    same(without_out(whole), without_out(checkpoints.load(run(**changes, resume=True))))
+    for weights in whole["networks"].values():
+        assert all(value.dtype == torch.float32 for value in weights.values())
+        assert all(torch.isfinite(value).all() for value in weights.values())
+    if precision == "16-mixed":
+        assert whole["precision"]["scale"] <= 65536
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("bf16-mixed", 0.05), ("16-mixed", 0.01)])
+def test_gradients_in_mixed_precision_are_those_of_full_precision(
+    folder, monkeypatch, precision, tolerance
+):
+    (folder / "usernets.py").write_text(NETS + WITH_LATENTS)
+
+    scaler = torch.amp.GradScaler.__init__
+    start = lambda self, device: scaler(self, device, init_scale=2.0**12)  # noqa: E731
+    monkeypatch.setattr(torch.amp.GradScaler, "__init__", start)
+
+    def gradients(precision):
+        fabric = {"accelerator": "cpu", "precision": precision}
+        trainer = Trainer(load_train_config(config(**MIXED, fabric=fabric, optimizer={"lr": 0.0})))
+        trainer.fabric = make_fabric(trainer.config)
+        trainer.fabric.launch()
+        trainer._set_up(trainer.fabric)
+        draw = torch.Generator().manual_seed(3)
+        batch = {
+            "real_imgs": torch.rand(4, 3, 8, 8, generator=draw) * 2 - 1,
+            "noise": torch.randn(4, 4, generator=draw),
+        }
+        torch.manual_seed(5)
+        trainer.model.train_step(batch, trainer.optimizers, engine=trainer.engine)
+        assert trainer.engine.skipped_updates == 0
+        return [p.grad for p in trainer.model.parameters()]
+
+    for mixed, full in zip(gradients(precision), gradients("32-true"), strict=True):
+        assert mixed.dtype == torch.float32
+        assert (mixed - full).norm() < tolerance * full.norm()
+
+
+def test_an_update_with_infinite_gradients_is_left_out_and_counted(folder, monkeypatch):
+    """The scaler starts too high for fp16: it comes down, and nothing else of the step is lost."""
+    real = torch.amp.GradScaler.__init__
+    monkeypatch.setattr(
+        torch.amp.GradScaler,
+        "__init__",
+        lambda self, device: real(self, device, init_scale=2.0**20, growth_interval=10**6),
+    )
+    path = run(fabric={"accelerator": "cpu", "precision": "16-mixed"}, out="whole", steps=8)
+    state = checkpoints.load(path)
+    skipped = state["skipped_updates"]
+    assert 1 <= skipped < 16
+    assert state["precision"]["scale"] == 2.0 ** (20 - skipped)
+    assert read_metrics(Path("whole/metrics.csv"))[-1]["skipped_updates"] == skipped
+    updates = [
+        entry["step"]
+        for optimizer in state["optimizers"].values()
+        for entry in optimizer["state"].values()
+    ]
+    assert (
+        sum(
+            {
+                id(o): next(iter(o["state"].values()))["step"] for o in state["optimizers"].values()
+            }.values()
+        )
+        == 16 - skipped
+    )
+    assert all(0 < count <= 8 for count in updates)
+    assert state["iteration"] == 8
+
+
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # the compiler looks at inputs'
 def test_compiled_networks_are_what_all_but_penalties_call(folder, monkeypatch):
     """Both players' passes of both turns; and the numbers are the eager ones."""
+    from torch._dynamo.backends.registry import lookup_backend
+
     passes = {"G": 0, "D": 0}
 
-    def counting(graph, _):
+    def counting(graph, inputs):
         # Generators end in a hyperbolic tangent, discriminators of this file in a linear layer.
         name = "D" if any("flatten" in str(node.target) for node in graph.graph.nodes) else "G"
+        compiled = lookup_backend("aot_eager")(graph, inputs)
 
         def call(*arguments):
             passes[name] += 1
-            return graph.forward(*arguments)
+            return compiled(*arguments)
 
         return call
 
@@ -354,7 +445,11 @@ def test_compiled_networks_are_what_all_but_penalties_call(folder, monkeypatch):
     path = {"fake_imgs": "fake_imgs", "latents": "latents"}
     changes = {
         "steps": 4,
-        "gen_auxiliary_loss": {"type": "GeneratorPathRegularizer", "data_info": path},
+        "gen_auxiliary_loss": {
+            "type": "GeneratorPathRegularizer",
+            "data_info": path,
+            "interval": 2,
+        },
         "logging": {**config()["logging"], "samples_every": 0},
         "model": {**config()["model"], "generator": {"type": "usernets:W"}},
     }
@@ -362,11 +457,12 @@ def test_compiled_networks_are_what_all_but_penalties_call(folder, monkeypatch):
     eager = checkpoints.load(run(out="eager", **changes))
     model = {**changes["model"], "compile": True}
     compiled = checkpoints.load(run(out="compiled", **{**changes, "model": model}))
-    # A step: the discriminator judges twice, and once for the generator, which draws for both.
-    assert passes == {"G": 2 * 4, "D": 3 * 4}
-    for key in ("networks", "ema", "optimizers"):
-        same(eager[key], compiled[key])
-    same(eager["ranks"], compiled["ranks"])
+    # A step: the discriminator judges twice, and once for the generator, which draws for both; but
+    # every other one the generator's own passes are differentiated twice.
+    assert passes == {"G": 4 + 2, "D": 2 * 4 + 2}
+    for key in ("networks", "ema"):
+        torch.testing.assert_close(eager[key], compiled[key])
+    same(eager["ranks"][0]["random"], compiled["ranks"][0]["random"])
 
 
 def test_a_compiler_that_fails_is_one_line(folder, monkeypatch):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 
@@ -25,6 +27,9 @@ class Engine(Protocol):
         Through its distributed wrapper only if it is ``updated`` with what comes of this pass: ranks
         need not meet over the other player's.
         """
+
+    def full_precision(self, output: Any) -> Any:
+        """What a network returned, without mixed precision: losses are computed of that."""
 
     def part(self, module: nn.Module, *, last: bool) -> AbstractContextManager[Any]:
         """Surrounds forward and backward of one part of a batch; after the last, ranks meet."""
@@ -55,6 +60,10 @@ class PlainEngine:
         """Call the module, or what is inside its wrapper."""
         return (module if updated else self.raw(module))(*args, **kwargs)
 
+    def full_precision(self, output: Any) -> Any:
+        """The output as it is."""
+        return output
+
     def part(self, module: nn.Module, *, last: bool) -> AbstractContextManager[Any]:
         """Hold back a ``DistributedDataParallel``'s meeting of ranks until the last part."""
         wrapper = getattr(module, "_orig_mod", module)
@@ -83,3 +92,12 @@ def frozen(module: nn.Module | None) -> Iterator[None]:
     finally:
         for parameter in changed:
             parameter.requires_grad_(True)
+
+
+def uncompiled() -> AbstractContextManager[Any]:
+    """Run what ``torch.compile`` made as it was written: a compiled pass is one step of the graph."""
+    # Without the compiler loaded nothing is compiled, and loading it takes seconds.
+    if "torch._dynamo" not in sys.modules:
+        return contextlib.nullcontext()
+    stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+    return stance

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from losskit.errors import ConfigError, MissingOutputError, nearest
 from losskit.objective import ObjectiveOutput
 from losskit_gan.accumulation import BatchAverages, parts_of
-from losskit_gan.engine import Engine, PlainEngine, frozen
+from losskit_gan.engine import Engine, PlainEngine, frozen, uncompiled
 from losskit_gan.objective import GANObjective, TermConfigs
 
 
@@ -73,11 +73,12 @@ class GANWithCustomizedLoss(nn.Module):
         allow_import: bool = False,
     ) -> None:
         super().__init__()
-        for name, value in (
-            ("generator_steps", generator_steps),
-            ("discriminator_steps", discriminator_steps),
-            ("accumulate", accumulate),
-        ):
+        counts = {
+            "generator_steps": generator_steps,
+            "discriminator_steps": discriminator_steps,
+            "accumulate": accumulate,
+        }
+        for name, value in counts.items():
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
         self.generator = generator
@@ -90,9 +91,7 @@ class GANWithCustomizedLoss(nn.Module):
             allow_import=allow_import,
         )
         if discriminator is None and self.objective.disc_objective is not None:
-            raise ConfigError(
-                "gan_loss and disc_auxiliary_loss need a discriminator; there is none"
-            )
+            raise ConfigError("gan_loss and disc_auxiliary_loss need a discriminator")
         if discriminator is not None and self.objective.disc_objective is None:
             raise ConfigError("a discriminator without gan_loss would never learn: leave it out")
         self.inputs = tuple(inputs)
@@ -193,12 +192,9 @@ class GANWithCustomizedLoss(nn.Module):
         """What the discriminator's losses read; the fakes carry no gradient to the generator."""
         engine, outputs = self._outputs(data, engine, iteration)
         with torch.no_grad():
-            generator = partial(engine.forward, self.generator, updated=False)
-            outputs.update(self.generate(outputs, module=generator))
-        assert self.discriminator is not None
-        judge = partial(engine.forward, self.discriminator, updated=True)
-        outputs["disc_pred_fake"] = judge(outputs["fake_imgs"])
-        outputs["disc_pred_real"] = judge(outputs["real_imgs"])
+            outputs.update(self.generate(outputs, engine=engine, updated=False))
+        outputs["disc_pred_fake"] = self._judge(engine, outputs["fake_imgs"], updated=True)
+        outputs["disc_pred_real"] = self._judge(engine, outputs["real_imgs"], updated=True)
         return outputs
 
     def generator_outputs(
@@ -210,20 +206,21 @@ class GANWithCustomizedLoss(nn.Module):
     ) -> dict[str, Any]:
         """What the generator's losses read."""
         engine, outputs = self._outputs(data, engine, iteration)
-        generator = partial(engine.forward, self.generator, updated=True)
-        outputs.update(self.generate(outputs, module=generator))
-        last_layer = getattr(outputs["gen"], "last_layer", None)
-        if last_layer is not None:
-            outputs["last_layer"] = last_layer
-        if self.discriminator is not None:
-            judge = partial(engine.forward, self.discriminator, updated=False)
-            outputs["disc_pred_fake"] = outputs["disc_pred_fake_g"] = judge(outputs["fake_imgs"])
-            if self.objective.needs("generator", "disc_pred_real"):
-                outputs["disc_pred_real"] = judge(outputs["real_imgs"])
+        now: int = outputs["iteration"]
+        with uncompiled() if self.objective.differentiates("generator", now) else nullcontext():
+            outputs.update(self.generate(outputs, engine=engine))
+            if self.discriminator is not None:
+                logits = self._judge(engine, outputs["fake_imgs"], updated=False)
+                outputs["disc_pred_fake"] = outputs["disc_pred_fake_g"] = logits
+                if self.objective.needs("generator", "disc_pred_real", now):
+                    logits = self._judge(engine, outputs["real_imgs"], updated=False)
+                    outputs["disc_pred_real"] = logits
+        if getattr(outputs["gen"], "last_layer", None) is not None:
+            outputs["last_layer"] = outputs["gen"].last_layer
         return outputs
 
     def generate(
-        self, batch: Mapping[str, Any], *, module: Callable[..., Any] | None = None
+        self, batch: Mapping[str, Any], *, engine: Engine | None = None, updated: bool = True
     ) -> dict[str, Tensor]:
         """Run the generator on a batch: ``pred``, ``fake_imgs``, and ``latents`` where it has them.
 
@@ -249,20 +246,23 @@ class GANWithCustomizedLoss(nn.Module):
                     f"the generator takes {name!r}, which is not in the batch"
                     f"{nearest(name, batch)}; it has {', '.join(batch)}"
                 )
-        module = self.generator if module is None else module
-        if self._takes_latents:
-            output = module(*arguments, return_latents=True)
-        else:
-            output = module(*arguments)
+        engine = engine or PlainEngine()
+        options = {"return_latents": True} if self._takes_latents else {}
+        output = engine.forward(self.generator, *arguments, updated=updated, **options)
         if isinstance(output, Mapping):  # MMagic's generators return fake_img and latent
             made["latents"], output = output["latent"], output["fake_img"]
         elif isinstance(output, tuple):
             output, made["latents"] = output
-        made["pred"] = made["fake_imgs"] = output
+        # The latents stay as they are: a copy would not be what the images were made from.
+        output = made["pred"] = made["fake_imgs"] = engine.full_precision(output)
         if self.compose:
             mask = batch["mask"]
             made["fake_imgs"] = output * mask + batch["real_imgs"] * (1 - mask)
         return made
+
+    def _judge(self, engine: Engine, images: Tensor, *, updated: bool) -> Any:
+        assert self.discriminator is not None
+        return engine.full_precision(engine.forward(self.discriminator, images, updated=updated))
 
     def _outputs(
         self, data: Mapping[str, Any] | Tensor, engine: Engine | None, iteration: int | None
@@ -279,9 +279,7 @@ class GANWithCustomizedLoss(nn.Module):
         }
 
     def _batch(self, data: Mapping[str, Any] | Tensor) -> dict[str, Any]:
-        batch: dict[str, Any] = (
-            {"real_imgs": data} if isinstance(data, Tensor) else dict(data.items())
-        )
+        batch: dict[str, Any] = {"real_imgs": data} if isinstance(data, Tensor) else dict(data)
         for one, other in (("real_imgs", "target"), ("target", "real_imgs")):
             if one not in batch and other in batch:
                 batch[one] = batch[other]

@@ -115,14 +115,32 @@ class GANObjective(nn.Module):
             raise ValueError(f"player must be 'discriminator' or 'generator', not {player!r}")
         return self.discriminator(outputs) if player == "discriminator" else self.generator(outputs)
 
-    def needs(self, player: str, key: str) -> bool:
+    def needs(self, player: str, key: str, iteration: int = 0) -> bool:
         """Whether a term of ``player`` reads ``outputs[key]``: what nobody reads need not be made.
 
         A loss that routes for itself is asked for its ``data_info``.
         """
+        return any(key in _keys_read(term) for term in self._active(player, iteration))
+
+    def differentiates(self, player: str, iteration: int = 0) -> bool:
+        """Whether a term of ``player`` differentiates the pass it is given: compiled ones refuse that.
+
+        Path lengths of given ``latents`` do, and adaptive weights. Gradient penalties do not: they
+        make a pass of their own.
+        """
+        return any(
+            "latents" in _keys_read(term) or not isinstance(term.loss_weight, (int, float))
+            for term in self._active(player, iteration)
+        )
+
+    def _active(self, player: str, iteration: int) -> list[Term]:
         objective = self.disc_objective if player == "discriminator" else self.gen_objective
         terms: list[Term] = [] if objective is None else list(objective.terms)  # type: ignore[arg-type]
-        return any(key in _keys_read(term) for term in terms)
+        return [
+            term
+            for term in terms
+            if term.schedule.is_constant or term.schedule.factor(iteration) != 0.0
+        ]
 
 
 def _objective(terms: list[Term], on_nonfinite: str, player: str) -> Objective | None:

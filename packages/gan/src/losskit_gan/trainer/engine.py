@@ -55,16 +55,18 @@ class FabricEngine:
         return raw(module)
 
     def forward(self, module: nn.Module, *args: Any, updated: bool, **kwargs: Any) -> Any:
-        """Run a network in Fabric's precision; what it returns is in full precision.
+        """Run a network in Fabric's precision.
 
         Not by a call of Fabric's wrapper, whose outputs allow no ``autograd.grad`` under mixed
         precision, which path lengths and adaptive weights need.
         """
-        precision = self.fabric.strategy.precision
         network: Any = getattr(module, "_forward_module", module) if updated else raw(module)
-        with precision.forward_context():
-            output = network(*args, **kwargs)
-        return precision.convert_output(output)
+        with self.fabric.autocast():
+            return network(*args, **kwargs)
+
+    def full_precision(self, output: Any) -> Any:
+        """Half precision is made single; under ``32-true`` nothing changes."""
+        return self.fabric.strategy.precision.convert_output(output)
 
     def backward(self, loss: Tensor, module: nn.Module) -> None:
         """Fabric's, which scales losses under fp16."""

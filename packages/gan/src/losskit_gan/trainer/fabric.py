@@ -54,12 +54,18 @@ def _strategy(section: FabricConfig) -> Any:
         # Fabric's "fsdp" is torch's first kind, which has no second backward pass and no CPU.
         return ModelParallelStrategy(shard)
     if section.strategy != "auto" or _several(section):
+        import inspect
+
         from lightning_fabric.strategies.ddp import DDPStrategy
 
+        # torch 2.15 calls it by another name.
+        known = inspect.signature(torch.nn.parallel.DistributedDataParallel).parameters
+        name = "forward_sync_buffers"
+        options: dict[str, Any] = {name if name in known else "broadcast_buffers": False}
         # A discriminator runs twice before one backward; copying buffers between ranks in between
         # would change, in place, what the first run keeps for its backward.
         unused = section.strategy == "ddp_find_unused_parameters_true"
-        return DDPStrategy(broadcast_buffers=False, find_unused_parameters=unused)
+        return DDPStrategy(find_unused_parameters=unused, **options)
     return "auto"
 
 
