@@ -4,32 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from losskit.cli import main
-from losskit_gan.trainer.recorder import read_metrics
-
-FOLDER = Path(__file__).parents[2] / "examples" / "faces-stylegan2"
-TOY = [
-    "steps=3",
-    "data.batch_size=2",
-    "logging.every=1",
-    "logging.checkpoint_every=0",
-    "logging.tensorboard=false",
-    "logging.samples=4",
-    "fabric.accelerator=cpu",
-    "out=run",
-    "model.generator.max_channels=16",
-    "model.discriminator.max_channels=16",
-]
 
 
-def test_it_trains_and_writes_what_the_readme_names(tmp_path, monkeypatch, capsys):
-    pytest.importorskip("skimage")
-    monkeypatch.chdir(tmp_path)
-    assert main(["gan", "train", str(FOLDER / "config.yaml"), "--quiet", *TOY]) == 0
-    rows = read_metrics(Path("run/metrics.csv"))
-    assert [row["step"] for row in rows] == [1, 2, 3]
+def test_it_trains_and_writes_what_the_readme_names(train_toy):
+    narrow = ("model.generator.max_channels=16", "model.discriminator.max_channels=16")
+    rows = train_toy("faces-stylegan2", *narrow)
     names = {name for row in rows for name in row}
     assert {
         "loss_disc_fake",
@@ -38,7 +18,6 @@ def test_it_trains_and_writes_what_the_readme_names(tmp_path, monkeypatch, capsy
         "loss_r1_gp",
         "loss_path_regular",
     } <= names
-    assert Path("run/samples/step-00000003.png").is_file()
     assert Path("run/interpolations/step-00000003.png").is_file()
     command = ["gan", "sample", "run", "--interpolate", "3", "--count", "2"]
     assert main(command) == 0

@@ -1,0 +1,46 @@
+"""Training an example of the gan plugin at toy length, as its README says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+TOY = (
+    "steps=3",
+    "data.batch_size=2",
+    "logging.every=1",
+    "logging.checkpoint_every=0",
+    "logging.tensorboard=false",
+    "logging.samples=4",
+    "fabric.accelerator=cpu",
+    "out=run",
+)
+
+
+@pytest.fixture
+def train_toy(tmp_path, monkeypatch):
+    """Train ``examples/NAME``, or a config, for three steps into ``run``; gives its metrics."""
+    pytest.importorskip("skimage")
+    pytest.importorskip("lightning_fabric")
+    from losskit.cli import main
+    from losskit_gan import curves
+    from losskit_gan.trainer.recorder import read_metrics
+
+    monkeypatch.chdir(tmp_path)
+
+    def train(name, *overrides):
+        config = name if isinstance(name, Path) else EXAMPLES / name / "config.yaml"
+        assert main(["gan", "train", str(config), "--quiet", *TOY, *overrides]) == 0
+        rows = read_metrics(Path("run/metrics.csv"))
+        assert [row["step"] for row in rows] == [1, 2, 3]
+        assert Path("run/samples/step-00000003.png").is_file()
+        # The drawing the README shows, of this run.
+        assert curves.main(["run"]) == 0
+        drawn = Path("run/curves.svg").read_text(encoding="utf-8")
+        names = {name for row in rows for name in row if name.startswith("loss_")}
+        assert all(f">{name.removeprefix('loss_')}<" in drawn for name in names)
+        return rows
+
+    return train
