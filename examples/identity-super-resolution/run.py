@@ -11,10 +11,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import nn
 
 import losskit
+from losskit.cli.images import read_image, write_image
 from losskit.config import read_config
 
 HERE = Path(__file__).parent
@@ -44,15 +44,10 @@ class SmallSR(nn.Module):
 
 def astronaut_face() -> torch.Tensor:
     """The face of scikit-image's astronaut, ``(1, 3, 192, 192)`` in [0, 1]."""
-    from skimage import data
+    import skimage
 
-    pixels = torch.tensor(data.astronaut()[20:212, 128:320], dtype=torch.float32)
-    return pixels.permute(2, 0, 1)[None] / 255
-
-
-def save_image(image: torch.Tensor, path: Path) -> None:
-    pixels = (image[0].detach().clamp(0, 1) * 255).round().byte().permute(1, 2, 0)
-    Image.fromarray(pixels.cpu().numpy()).save(path)
+    picture = read_image(Path(skimage.__file__).parent / "data" / "astronaut.png")
+    return picture[:, :, 20:212, 128:320].contiguous()
 
 
 def psnr(pred: torch.Tensor, target: torch.Tensor) -> float:
@@ -62,20 +57,16 @@ def psnr(pred: torch.Tensor, target: torch.Tensor) -> float:
 def load_objective(weights: str) -> tuple[losskit.Objective, str]:
     """The objective of the YAML; with a random face network where the true one cannot be had."""
     config = read_config(HERE / "objective.yaml")
+    for term in config["terms"]:
+        if "weights" in term:
+            term["weights"] = weights
     try:
-        return losskit.load_objective(_with_weights(config, weights)), weights
+        return losskit.load_objective(config), weights
     except losskit.LosskitError as error:
         if weights == "random":
             raise
         print(f"FaceNet's weights {weights!r} cannot be had: {error}")
-        return losskit.load_objective(_with_weights(config, "random")), "random"
-
-
-def _with_weights(config: dict, weights: str) -> dict:
-    terms = [
-        {**term, **({"weights": weights} if "weights" in term else {})} for term in config["terms"]
-    ]
-    return {**config, "terms": terms}
+        return load_objective("random")
 
 
 def main() -> None:
@@ -112,7 +103,7 @@ def main() -> None:
     last = psnr(restored, original)
     print(f"PSNR: bicubic {first:.2f} dB, restored {last:.2f} dB (on the picture it was fitted to)")
     for name, image in (("original", original), ("small", small), ("restored", restored)):
-        save_image(image, arguments.out / f"{name}.png")
+        write_image(image[0].detach().cpu(), arguments.out / f"{name}.png")
     report = {"weights": weights, "psnr": [first, last], "steps": history}
     (arguments.out / "history.json").write_text(json.dumps(report))
     print(f"wrote original.png, small.png, restored.png and history.json to {arguments.out}")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import csv
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "text-guided-editing" / "run.py"
@@ -21,11 +22,14 @@ def test_runs(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "CLIP's weights are RANDOM" in done.stdout
-    report = json.loads((tmp_path / "history.json").read_text())
-    assert report["weights"] == "random"
-    assert len(report["steps"]) == 3
-    assert set(report["steps"][0]) == {"loss_clip_directional", "loss_clip", "loss_l1"}
-    totals = [sum(step.values()) for step in report["steps"]]
-    assert totals[-1] < totals[0]
-    with Image.open(tmp_path / "edited.png") as image:
-        assert image.size == (224, 224)
+    rows = list(csv.DictReader((tmp_path / "log.csv").read_text().splitlines()))
+    assert len(rows) == 3
+    names = {"loss_clip_directional", "loss_clip", "loss_l1"}
+    assert set(rows[0]) == {"iteration", "total"} | names
+    for row in rows:
+        assert float(row["total"]) == pytest.approx(sum(float(row[name]) for name in names), 1e-4)
+    assert float(rows[0]["loss_clip_directional"]) == pytest.approx(1, abs=1e-3)  # no change yet
+    assert float(rows[-1]["total"]) < float(rows[0]["total"])
+    for name in ("original.png", "result.png"):
+        with Image.open(tmp_path / name) as image:
+            assert image.size == (224, 224)
