@@ -78,7 +78,8 @@ def test_check_runs_nothing(folder, capsys):
         (["train", "c.yaml", "--precision", "8bit"], "fabric.precision must be one of"),
         (["train", "c.yaml", "model.generator.type=my:Net"], "is code that the config names"),
         (["sample", "nowhere"], "there is no whole checkpoint in nowhere"),
-        (["sample", "nowhere", "--count", "0"], "--count must be positive"),
+        (["sample", "nowhere", "--count", "0"], "--count must be at least 1, not 0"),
+        (["sample", "nowhere", "--batch", "0"], "--batch must be at least 1, not 0"),
     ],
 )
 def test_an_error_is_one_line_and_exit_code_1(folder, capsys, arguments, message):
@@ -86,6 +87,70 @@ def test_an_error_is_one_line_and_exit_code_1(folder, capsys, arguments, message
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.fixture
+def super_resolution(folder):
+    """A run whose generator takes images, and images of two sizes in folders."""
+    config = {
+        **CONFIG,
+        "steps": 1,
+        "model": {
+            "generator": {"type": "SuperResolver", "scale": 2, "channels": 4, "blocks": 1},
+            "inputs": ["lq"],
+        },
+        "gan_loss": None,
+        "gen_auxiliary_loss": {"type": "L1Loss"},
+        "data": {**CONFIG["data"], "task": "super-resolution"},
+    }
+    Path("sr.yaml").write_text(yaml.safe_dump(config))
+    assert main(["gan", "train", "sr.yaml", "--quiet"]) == 0
+    for name, size in (("x/a.png", 4), ("y/a.png", 4), ("y/a.jpg", 6), ("b.png", 4)):
+        Path("in", name).parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(size + len(name)).integers(0, 256, (size, size, 3), np.uint8)
+        Image.fromarray(pixels).save(Path("in", name))
+    return folder
+
+
+def test_no_image_made_of_an_input_is_lost(super_resolution, capsys):
+    command = ["gan", "sample", "run", "--input", "in"]
+    assert main([*command, "--out", "one", "--batch", "1"]) == 0
+    made = {str(p.relative_to("one")) for p in Path("one").rglob("*.png")}
+    assert made == {"x/a.png", "y/a.png.png", "y/a.jpg.png", "b.png"}
+    with Image.open("one/y/a.jpg.png") as image:
+        assert image.size == (12, 12)
+    assert main([*command, "--out", "two", "--batch", "3", "--device", "cpu"]) == 0
+    for name in made:
+        one, two = (np.asarray(Image.open(Path(out, name)), int) for out in ("one", "two"))
+        assert np.abs(one - two).max() <= 1  # batches may round otherwise
+    before = Path("in/b.png").read_bytes()
+    capsys.readouterr()
+    for arguments, message in (
+        (["--out", "in"], "in/b.png would be written over its input"),
+        (["--grid"], "a grid needs images of one size; these have 2"),
+        (["--interpolate", "3"], "--interpolate is for a generator of noise"),
+        (["--count", "3"], "--count is for a generator of noise"),
+        (["--device", "cuda:99"], "--device cuda:99"),
+        (["--device", "abacus"], "--device abacus"),
+    ):
+        assert main([*command, *arguments]) == 1
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+    assert Path("in/b.png").read_bytes() == before
+    assert main(["gan", "sample", "run", "--input", "in/x", "--grid", "--out", "sheet"]) == 0
+    with Image.open("sheet/samples.png") as image:
+        assert image.size == (8, 8)
+
+
+def test_batches_of_noise_make_what_one_would(folder):
+    assert main(["gan", "train", "c.yaml", "--quiet"]) == 0
+    sheets = []
+    for batch in ("2", "5"):
+        command = ["gan", "sample", "run", "--count", "5", "--grid", "--out", batch]
+        assert main([*command, "--batch", batch]) == 0
+        sheets.append(np.asarray(Image.open(Path(batch, "samples.png")), int))
+    assert np.abs(sheets[0] - sheets[1]).max() <= 1
 
 
 def test_wrong_usage_is_exit_code_2(folder, capsys):

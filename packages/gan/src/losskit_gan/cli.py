@@ -50,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     sample = commands.add_parser("sample", help="images from a trained generator")
     sample.add_argument("run_folder", type=Path, metavar="RUN", help="a run's folder or checkpoint")
     sample.add_argument("--out", type=Path, default=Path("samples"), help="folder for the PNGs")
-    sample.add_argument("--count", type=int, default=16, help="images to make from noise")
+    sample.add_argument("--count", type=int, help="images to make from noise (16)")
     sample.add_argument("--seed", type=int, default=0, help="of the noise")
     sample.add_argument(
         "--interpolate", type=int, default=0, metavar="N", help="N points between pairs of latents"
@@ -59,6 +59,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--input", type=Path, help="an image, or a folder of them, for a generator of images"
     )
     sample.add_argument("--grid", action="store_true", help="one sheet instead of single files")
+    sample.add_argument("--batch", type=int, default=16, help="images to make at a time")
+    sample.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     sample.add_argument("--no-ema", action="store_true", help="the last weights, not their average")
     sample.add_argument(
         "--allow-import", action="store_true", help="let the config import code outside losskit"
@@ -112,9 +114,10 @@ def _overrides(arguments: argparse.Namespace) -> Sequence[str]:
 def _sample(arguments: argparse.Namespace) -> int:
     from losskit_gan.trainer.inference import write_samples
 
-    for name in ("count", "interpolate"):
-        if getattr(arguments, name) < (1 if name == "count" else 0):
-            raise LosskitError(f"--{name} must be positive, not {getattr(arguments, name)}")
+    for name, least in (("count", 1), ("batch", 1), ("interpolate", 0)):
+        value = getattr(arguments, name)
+        if value is not None and value < least:
+            raise LosskitError(f"--{name} must be at least {least}, not {value}")
     written = write_samples(
         arguments.run_folder,
         arguments.out,
@@ -125,6 +128,8 @@ def _sample(arguments: argparse.Namespace) -> int:
         as_grid=arguments.grid,
         use_ema=not arguments.no_ema,
         allow_import=arguments.allow_import,
+        batch=arguments.batch,
+        device=arguments.device,
     )
     for path in written:
         print(path)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 
 from losskit.cli.images import SUFFIXES
 from losskit.errors import ConfigError
+from losskit.spec import one_line
 from losskit_gan.trainer import assemble, checkpoints, sampling
 from losskit_gan.trainer.config import TrainConfig, load_train_config
 from losskit_gan.trainer.sources import decode
@@ -45,82 +48,159 @@ def write_samples(
     run: Path,
     out: Path,
     *,
-    count: int = 16,
+    count: int | None = None,
     seed: int = 0,
     interpolate: int = 0,
     inputs: Path | None = None,
     as_grid: bool = False,
     use_ema: bool = True,
     allow_import: bool = False,
+    batch: int = 16,
+    device: str = "auto",
 ) -> list[Path]:
     """Write a generator's images as PNG.
 
     Args:
         run: a run's folder or checkpoint.
         out: folder for the files.
-        count: images from noise, or paths of an interpolation.
+        count: images from noise, or paths of an interpolation; 16 by default.
         seed: of the noise.
         interpolate: points on each path between two latents; 0: single images.
-        inputs: an image or a folder of images, for a generator that takes images.
+        inputs: an image or a folder of images, for a generator that takes images; what is made of
+            ``inputs/a/b.jpg`` is ``out/a/b.png``.
         as_grid: one sheet instead of a file each.
         use_ema: the averaged weights.
         allow_import: let the config import a network from outside losskit.
+        batch: images the generator makes at a time.
+        device: where, ``auto`` being a GPU if there is one.
 
     Returns:
         The files.
 
     Raises:
-        ConfigError: the generator takes images and none are given, or the other way round.
+        ConfigError: the generator takes images and none are given, or the other way round; the
+            device is not there; or an input would be written over.
     """
     generator, config = load_generator(run, use_ema=use_ema, allow_import=allow_import)
+    maker = _Maker(generator, config, batch=batch, device=device, seed=seed)
     if config.model.inputs == ["noise"]:
         if inputs is not None:
             raise ConfigError("this generator takes noise, not images: leave out --input")
-        latent_dim = config.model.latent_dim or generator.latent_dim
-        assert isinstance(latent_dim, int)
-        if interpolate:
-            columns = max(2, interpolate)
-            images = sampling.interpolation(
-                generator, latent_dim, rows=count, columns=columns, seed=seed
-            )
-        else:
-            columns = max(1, round(count**0.5))
-            images = sampling.run(
-                generator, [sampling.noise(count, latent_dim, seed=seed)], seed=seed
-            )
-        images = sampling.unit_range(images, config.data.value_range)
-        if as_grid or interpolate:
-            path = out / ("interpolation.png" if interpolate else "samples.png")
-            sampling.save_png(sampling.grid(images, columns=columns), path)
-            return [path]
-        return _write_each(images, [f"sample-{index:04d}.png" for index in range(count)], out)
+        return _from_noise(maker, out, count or 16, interpolate, as_grid)
     if config.model.inputs != ["lq"]:
         raise ConfigError(
             f"this generator takes {', '.join(config.model.inputs)}: load it in Python instead"
         )
     if inputs is None:
         raise ConfigError("this generator takes images: give --input, a file or a folder")
+    for flag, value in (("--interpolate", interpolate), ("--count", count)):
+        if value:
+            raise ConfigError(f"{flag} is for a generator of noise; this one takes images")
+    return _from_images(maker, inputs, out, as_grid)
+
+
+class _Maker:
+    """A generator on its device, in batches, its images in [0, 1] on the CPU."""
+
+    def __init__(
+        self, generator: nn.Module, config: TrainConfig, *, batch: int, device: str, seed: int
+    ) -> None:
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            self.device = torch.device(device)
+            self.generator = generator.to(self.device)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise ConfigError(f"--device {device}: {one_line(error)[:200]}") from error
+        self.config = config
+        self.batch = batch
+        self.seed = seed
+
+    def __call__(self, items: Sequence[Tensor]) -> list[Tensor]:
+        """The images of the items, each the generator's input without its batch axis."""
+        made: list[Tensor] = []
+        while len(made) < len(items):
+            first = items[len(made)]
+            chunk = list(
+                takewhile(
+                    lambda item, first=first: item.shape == first.shape,  # type: ignore[misc]
+                    items[len(made) : len(made) + self.batch],
+                )
+            )
+            arguments = [torch.stack(chunk).to(self.device)]
+            images = sampling.run(self.generator, arguments, seed=self.seed + len(made))
+            made += list(sampling.unit_range(images, self.config.data.value_range).cpu())
+        return made
+
+
+def _from_noise(
+    maker: _Maker, out: Path, count: int, interpolate: int, as_grid: bool
+) -> list[Path]:
+    latent_dim = maker.config.model.latent_dim or maker.generator.latent_dim
+    assert isinstance(latent_dim, int)
+    if interpolate:
+        columns = max(2, interpolate)
+        points = sampling.between(latent_dim, rows=count, columns=columns, seed=maker.seed)
+        return [_sheet(maker(list(points)), out / "interpolation.png", columns)]
+    images = maker(list(sampling.noise(count, latent_dim, seed=maker.seed)))
+    if as_grid:
+        return [_sheet(images, out / "samples.png")]
+    return _each(images, [out / f"sample-{index:04d}.png" for index in range(count)])
+
+
+def _from_images(maker: _Maker, inputs: Path, out: Path, as_grid: bool) -> list[Path]:
+    files = _image_files(inputs)
+    targets = [out / "samples.png"] if as_grid else _targets(files, inputs, out)
+    taken = {file.resolve() for file in files}
+    for target in targets:
+        if target.resolve() in taken:
+            raise ConfigError(f"{target} would be written over its input: give another --out")
     written: list[Path] = []
-    for path in _image_files(inputs):
-        low, high = config.data.value_range
-        image = decode(path, config.data.channels)[None].float().div(255) * (high - low) + low
-        made = sampling.unit_range(sampling.run(generator, [image], seed=seed), (low, high))
-        written += _write_each(made, [f"{path.stem}.png"], out)
-    return written
+    sheet: list[Tensor] = []
+    for begin in range(0, len(files), maker.batch):  # a folder need not fit into memory
+        images = maker([_read(path, maker.config) for path in files[begin : begin + maker.batch]])
+        if as_grid:
+            sheet += images
+        else:
+            written += _each(images, targets[begin : begin + maker.batch])
+    return [_sheet(sheet, targets[0])] if as_grid else written
+
+
+def _read(path: Path, config: TrainConfig) -> Tensor:
+    low, high = config.data.value_range
+    return decode(path, config.data.channels).float().div(255) * (high - low) + low
 
 
 def _image_files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    files = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in SUFFIXES]
+    files = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in SUFFIXES and p.is_file()]
     if not files:
         raise ConfigError(f"there is no image at {path}")
     return files
 
 
-def _write_each(images: Tensor, names: Sequence[str], out: Path) -> list[Path]:
-    with torch.no_grad():
-        paths = [out / name for name in names]
-        for image, path in zip(images, paths, strict=True):
-            sampling.save_png(image, path)
-    return paths
+def _targets(files: Sequence[Path], inputs: Path, out: Path) -> list[Path]:
+    """A name for each: its own, under its folder; with the old suffix where two would be one."""
+    root = inputs.parent if inputs.is_file() else inputs
+    names = [file.relative_to(root) for file in files]
+    plain = Counter(name.with_suffix("") for name in names)
+    return [
+        out / (name.with_suffix(".png") if plain[name.with_suffix("")] == 1 else f"{name}.png")
+        for name in names
+    ]
+
+
+def _sheet(images: Sequence[Tensor], path: Path, columns: int | None = None) -> Path:
+    sizes = {tuple(image.shape[-2:]) for image in images}
+    if len(sizes) > 1:
+        raise ConfigError(f"a grid needs images of one size; these have {len(sizes)}: no --grid")
+    columns = columns or max(1, round(len(images) ** 0.5))
+    sampling.save_png(sampling.grid(torch.stack(list(images)), columns=columns), path)
+    return path
+
+
+def _each(images: Sequence[Tensor], paths: Sequence[Path]) -> list[Path]:
+    for image, path in zip(images, paths, strict=True):
+        sampling.save_png(image, path)
+    return list(paths)

@@ -94,14 +94,18 @@ def noise(count: int, latent_dim: int, *, seed: int, device: torch.device | None
     return torch.randn(count, latent_dim, generator=generator).to(device)
 
 
+def between(latent_dim: int, *, rows: int, columns: int, seed: int) -> Float[Tensor, "n d"]:
+    """Points on ``rows`` paths between two latents each, ``columns`` points on each path."""
+    ends = noise(2 * rows, latent_dim, seed=seed)
+    return torch.cat([slerp(ends[2 * row], ends[2 * row + 1], columns) for row in range(rows)])
+
+
 def interpolation(
     generator: nn.Module, latent_dim: int, *, rows: int, columns: int, seed: int
 ) -> Tensor:
     """Images along ``rows`` paths of ``columns`` points each, ``(rows * columns, c, h, w)``."""
-    device = next(generator.parameters()).device
-    ends = noise(2 * rows, latent_dim, seed=seed, device=device)
-    points = torch.cat([slerp(ends[2 * row], ends[2 * row + 1], columns) for row in range(rows)])
-    return run(generator, [points], seed=seed)
+    points = between(latent_dim, rows=rows, columns=columns, seed=seed)
+    return run(generator, [points.to(next(generator.parameters()).device)], seed=seed)
 
 
 def preview(
