@@ -32,18 +32,26 @@ class _MeanAbsolute(torch.autograd.Function):
     @staticmethod
     def forward(pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         difference = pred - target
-        value = difference.abs().mean()
-        return value, difference.sign_().to(torch.int8)
+        sign = (difference > 0).view(torch.int8)
+        sign.sub_((difference < 0).view(torch.int8))
+        return difference.abs_().mean(), sign
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:  # noqa: ARG004
         ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(output[1])
+        ctx.save_for_forward(output[1])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None]:
         (sign,) = ctx.saved_tensors
         return sign.to(grad.dtype).mul_(grad / sign.numel()), None
+
+    @staticmethod
+    def jvp(ctx: Any, pred: Tensor, target: Tensor | None) -> tuple[Tensor, None]:
+        (sign,) = ctx.saved_tensors
+        change = pred if target is None else pred - target
+        return (sign * change).mean(), None
 
 
 def _mean_absolute(pred: Tensor, target: Tensor) -> Tensor:

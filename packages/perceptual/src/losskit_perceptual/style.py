@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -61,18 +61,49 @@ def gram_matrix(
             f"features must be (b, c, h, w) or tokens (b, n, c), not {tuple(features.shape)}"
         )
     features = features.to(torch.promote_types(features.dtype, torch.float32))
-    flat = features.flatten(2) if features.ndim == 4 else features.transpose(1, 2)
-    count: Tensor | float = flat.shape[2]
-    other = flat
-    if mask is not None:
-        weights = mask.to(flat.dtype).flatten(2) if features.ndim == 4 else mask.flatten(1)[:, None]
-        other = flat * weights
-        count = weights.sum(2, keepdim=True).clamp_min(1e-12)
+    # Places by channels: as networks run with channels_last have them in memory.
+    flat = features.permute(0, 2, 3, 1).flatten(1, 2) if features.ndim == 4 else features
+    count: Tensor | float = flat.shape[1]
     with torch.autocast(flat.device.type, enabled=False):
-        gram = flat @ other.transpose(1, 2)
+        if mask is not None:
+            weights = mask.to(flat.dtype).flatten(1)[:, :, None]
+            gram = flat.transpose(1, 2) @ (flat * weights)
+            count = weights.sum(1, keepdim=True).clamp_min(1e-12)
+        elif torch.compiler.is_compiling() or not flat.requires_grad:
+            gram = flat.transpose(1, 2) @ flat
+        else:
+            gram = _Gram.apply(flat)
     if normalize == "none":
         return gram
-    return gram / (count * flat.shape[1] if normalize == "chw" else count)
+    return gram / (count * flat.shape[2] if normalize == "chw" else count)
+
+
+class _Gram(torch.autograd.Function):
+    r"""$X^\top X$, whose gradient $X (G + G^\top)$ is one product where autograd takes two."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(flat: Tensor) -> Tensor:
+        return flat.transpose(1, 2) @ flat
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:  # noqa: ARG004
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (flat,) = ctx.saved_tensors
+        both: Tensor = grad + grad.transpose(1, 2)
+        product: Tensor = flat @ both
+        return product
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor) -> Tensor:
+        (flat,) = ctx.saved_tensors
+        half: Tensor = flat.transpose(1, 2) @ tangent
+        return half + half.transpose(1, 2)
 
 
 def style_distance(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from losskit.backbones import BackboneRecipe, FeatureNetwork
+from losskit_perceptual.networks.frozen_chain import FrozenChain
 from losskit_perceptual.networks.pretrained import check_weights, load_into, norm_of, seed_for
 
 NAMES = ("alexnet", "squeezenet1_0", "squeezenet1_1")
@@ -26,6 +27,7 @@ class SequentialNetwork(FeatureNetwork):
         super().__init__()
         self.features = features
         self.layer_names = tuple(str(index) for index in range(len(features)))
+        self._chain = FrozenChain(features) if FrozenChain.fits(features) else None
 
     def resolve(self, layer: str) -> str:
         """An index; ``"features.4"`` is ``"4"``."""
@@ -34,6 +36,10 @@ class SequentialNetwork(FeatureNetwork):
     def forward(self, image: Tensor, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
         """Run to the deepest of ``layers``."""
         wanted = {int(layer) for layer in layers}
+        if self._chain is not None and self._chain.takes(image):
+            indices = tuple(sorted(wanted))
+            made = dict(zip(indices, self._chain(image, indices), strict=True))
+            return tuple(made[int(layer)] for layer in layers)
         found: dict[int, Tensor] = {}
         x = image
         for index, layer in enumerate(self.features):
