@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch import nn
 
 from losskit.cli import main
@@ -175,6 +178,13 @@ def test_loss_config_changes_a_term_and_a_list_of_terms_replaces_the_preset_s():
         **preset,
         "gen_auxiliary_loss": [],
     }
+
+
+def test_the_training_config_of_the_guide_is_valid():
+    guide = Path(__file__).parents[2] / "docs" / "guides" / "gan.md"
+    (block,) = re.findall(r"```yaml\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
+    (r1,) = load_train_config(yaml.safe_load(block)).losses()["disc_auxiliary_loss"]
+    assert r1["loss_weight"] == 8
 
 
 def test_unknown_names_are_answered_with_the_nearest():
