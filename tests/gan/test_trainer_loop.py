@@ -30,13 +30,15 @@ class G(nn.Module):
     def __init__(self, size=8):
         super().__init__()
         self.size = size
+        self.mapping = nn.Linear(4, 4)
         self.net = nn.Sequential(
             nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.2), nn.Linear(8, 3 * size * size)
         )
 
     def forward(self, noise, return_latents=False):
-        image = self.net(noise).reshape(-1, 3, self.size, self.size).tanh()
-        return (image, noise) if return_latents else image
+        latent = self.mapping(noise)
+        image = self.net(latent).reshape(-1, 3, self.size, self.size).tanh()
+        return (image, latent) if return_latents else image
 
 class D(nn.Module):
     def __init__(self, size=8):
@@ -181,23 +183,45 @@ for kind, number in moments:
 """
 
 
+#: Losses with averages of their own, a batch in parts, and a process that loads ahead.
+STATEFUL = {
+    "disc_auxiliary_loss": [
+        *config()["disc_auxiliary_loss"],
+        {
+            "type": "LeCamLoss",
+            "data_info": {"real_logits": "disc_pred_real", "fake_logits": "disc_pred_fake"},
+        },
+    ],
+    "gen_auxiliary_loss": {
+        "type": "GeneratorPathRegularizer",
+        "interval": 2,
+        "data_info": {"fake_imgs": "fake_imgs", "latents": "latents"},
+    },
+    "accumulate": 2,
+    "data": {"images": "images", "size": 8, "batch_size": 4, "workers": 1},
+}
+
+
 def test_killed_at_any_moment_a_resumed_run_ends_bit_for_bit_the_same(folder):
     import json
 
-    whole = checkpoints.load(run())
+    whole = checkpoints.load(run(**STATEFUL))
+    kept = whole["ranks"][0]["objective"]
+    for average in ("mean_path_length", "real_anchor", "fake_anchor"):
+        assert any(name.endswith(average) and value != 0 for name, value in kept.items())
     moments = [
-        ("step", 3),  # before the first checkpoint
+        ("step", 5),  # before the first checkpoint; a step passes here once for each of two parts
         ("fsync", 5),
-        ("step", 6),
+        ("step", 12),
         ("seal", 3),
         ("row", 1),
         ("fsync", 7),
-        ("step", 2),
+        ("step", 4),
         ("none", 0),
     ]
     done = subprocess.run(
         [sys.executable, "-c", DRIVER],
-        input=json.dumps([config(out="killed"), moments]),
+        input=json.dumps([config(**STATEFUL, out="killed"), moments]),
         capture_output=True,
         text=True,
         cwd=folder,
@@ -235,6 +259,14 @@ def test_the_written_config_trains_the_same(folder):
     first = checkpoints.load(run())
     again = Trainer(load_train_config("run/config.yaml", ["out=again", "allow_import=true"])).run()
     same(without_out(first), without_out(checkpoints.load(again)))
+
+
+def test_a_bad_image_counts_once_however_often_it_comes_up(folder):
+    content = Path("images/0.png").read_bytes()
+    Path("images/0.png").write_bytes(content[: len(content) // 2])  # its header is fine
+    (folder / "images" / "x.png").write_text("no image")
+    run(steps=9, data={"images": "images", "size": 8, "batch_size": 4, "skip_bad": True})
+    assert read_metrics(Path("run/metrics.csv"))[-1]["data_skipped"] == 2
 
 
 def test_samples_and_rows_leave_the_training_alone(folder):

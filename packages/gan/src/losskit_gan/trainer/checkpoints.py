@@ -101,6 +101,11 @@ def load(path: Path) -> dict[str, Any]:
     """
     if not path.exists():
         raise CheckpointError(f"there is no checkpoint {path}")
+    if not _seal(path).exists():
+        raise CheckpointError(
+            f"{path} has no seal {_seal(path).name} beside it: it is half written, or was copied "
+            "without its seal; copy both, or use the one before it"
+        )
     if not is_whole(path):
         raise CheckpointError(f"{path} is damaged or half written; use the one before it")
     try:
