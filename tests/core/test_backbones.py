@@ -449,6 +449,39 @@ def test_features_made_in_inference_mode_do_not_reach_training() -> None:
     loss(pred, target).backward()  # "inference tensors cannot be saved for backward" otherwise
 
 
+def test_in_inference_mode_a_step_shares_and_sees_changes() -> None:
+    loss, other = ChainLoss("a"), ChainLoss("c")
+    with torch.inference_mode(), losskit.shared_features():
+        for pred, target in [(image(), image())] * 2:
+            start = loss.backbone.passes
+            loss(pred, target)
+            other(pred, target)
+            assert loss.backbone.passes - start == 2
+            pred.mul_(0.5)  # nothing counts this write
+            target[0, 0, 0, 0] += 1
+        torch.testing.assert_close(loss(pred, target), expected(loss, pred, target))
+
+
+def test_what_a_step_made_in_inference_mode_is_in_no_graph() -> None:
+    loss = ChainLoss("b")
+    with torch.inference_mode():
+        target = image()
+    pred = image(requires_grad=True)
+    with losskit.shared_features():
+        with torch.inference_mode():
+            loss(pred, target)
+        loss(pred, target.clone()).backward()
+    assert pred.grad.abs().sum() > 0
+
+
+def test_a_target_that_takes_gradients_is_seen_to_change() -> None:
+    loss = ChainLoss("a")
+    target = image(requires_grad=True)  # as a parameter would
+    before = loss.backbone.features(target, grad=False)["a"]
+    target.data.mul_(0.5)
+    assert not torch.equal(loss.backbone.features(target, grad=False)["a"], before)
+
+
 def test_an_inference_tensor_is_never_cached() -> None:
     loss = ChainLoss("a")
     with torch.inference_mode():
@@ -641,6 +674,76 @@ def test_a_module_can_be_an_argument() -> None:
     )
 
 
+def test_a_module_whose_weights_change_is_another_network() -> None:
+    module = EmbeddingNetwork(nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 4)))
+    target = image()
+    before = shared_backbone(_itself, module, layers="embedding").features(target)["embedding"]
+    with torch.no_grad():
+        module.network[1].bias.add_(1)
+    after = shared_backbone(_itself, module, layers="embedding").features(target)["embedding"]
+    torch.testing.assert_close(after, before + 1)
+
+
+def _itself(module: FeatureNetwork) -> FeatureNetwork:
+    return module
+
+
+def test_a_trunk_at_an_address_used_before_is_not_the_one_before() -> None:
+    pred = image()
+    with losskit.shared_features():
+        for number in range(30):  # trunks come and go; their addresses are used again
+            loss = ChainLoss("a", weights=f"number {number}")
+            with torch.no_grad():
+                loss.backbone.network.stages[0][0].weight.fill_(number)
+            torch.testing.assert_close(
+                loss.backbone.features(pred)["a"], alone(loss, pred), rtol=0, atol=0
+            )
+            del loss
+
+
+def alone(loss: ChainLoss, pred: Tensor) -> Tensor:
+    return loss.backbone.network(NORM(pred), ("a",))[0]
+
+
+def test_the_callers_defaults_do_not_reach_a_network_that_others_share() -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            loss = ChainLoss("a", weights="defaults")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    weight = loss.backbone.network.stages[0][0].weight
+    assert (weight.dtype, weight.device.type) == (torch.float32, "cpu")
+    assert loss.backbone.features(image())["a"].isfinite().all()
+
+
+def test_averaged_and_distributed_models_do_not_see_it(tmp_path: Path) -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = nn.Conv2d(3, 3, 1)
+            self.loss = ChainLoss("c", weights="wrapped")
+
+        def forward(self, x: Tensor, target: Tensor) -> Tensor:
+            return self.loss(self.network(x), target)
+
+    model = Model()
+    averaged = torch.optim.swa_utils.AveragedModel(model)
+    averaged.update_parameters(model)
+    assert averaged.module.loss.backbone.trunk is model.loss.backbone.trunk
+    assert set(averaged.module.state_dict()) == {"network.weight", "network.bias"}
+    dist = torch.distributed
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        wrapped = nn.parallel.DistributedDataParallel(model)
+        wrapped(image(), image()).backward()
+        names = [name for name, _ in wrapped.named_parameters()]
+    finally:
+        dist.destroy_process_group()
+    assert names == ["module.network.weight", "module.network.bias"]
+    assert model.network.weight.grad.abs().sum() > 0
+
+
 def test_a_handle_says_what_it_is() -> None:
     assert repr(ChainLoss("a").backbone) == "Backbone(build_chain('one'), layers=('a',))"
 
@@ -651,11 +754,16 @@ def test_a_handle_says_what_it_is() -> None:
         (lambda: ChainLoss("d"), r"Chain has no layer 'd'.*it has a, b, c"),
         (ChainLoss, "layers must name at least one layer"),
         (lambda: ChainLoss("a", precision="fp8"), "precision must be None, 'bf16' or 'fp16'"),
+        (lambda: ChainLoss("a", weights=["one"]), r"arguments tell networks apart: \['one'\] must"),
+        (
+            lambda: shared_backbone(nn.Flatten, layers="x"),
+            "Flatten must return a FeatureNetwork, not Flatten; wrap",
+        ),
         (lambda: backbone_recipe("nowhere/net"), "'nowhere/net' is of no known family"),
     ],
 )
 def test_wrong_requests_are_told(call: object, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         call()
 
 

@@ -166,6 +166,9 @@ def test_files_that_hold_something_else(tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(WeightsError, match="holds list, not a state dict"):
         load_weights(tmp_path / "list.pth")
+    torch.save({"epoch": 3, "weight": torch.ones(1)}, tmp_path / "run.pth")
+    with pytest.raises(WeightsError, match=r"run\.pth holds int under 'epoch', where"):
+        load_weights(tmp_path / "run.pth")
     with pytest.raises(WeightsError, match=r"there is no weights file '.*gone\.pth'"):
         load_weights(tmp_path / "gone.pth")
 

@@ -213,6 +213,12 @@ def load_weights(
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
         raise WeightsError(f"{path} holds {type(content).__name__}, not a state dict")
+    for key, value in content.items():
+        if not hasattr(value, "untyped_storage"):
+            raise WeightsError(
+                f"{path} holds {type(value).__name__} under {key!r}, where a state dict has tensors; "
+                "save the network's state_dict() alone"
+            )
     return dict(content)
 
 

@@ -39,7 +39,8 @@ What that gives:
 * **A cache** of a no-grad image's features while that very tensor lives and is unchanged
   (identity, version counter, address, type; on the CPU a checksum too, which sees writes through
   NumPy or ``.data``; on an accelerator do not write through ``.data``). At most
-  ``set_cache_size(n)`` images per network. Inference tensors have no version counter: not cached.
+  ``set_cache_size(n)`` images per network. In inference mode no versions are counted:
+  there features are shared within a step, on the CPU, and not cached.
 * **Frozen**: parameters take no gradient, ``train()`` does nothing, and the network is no submodule
   of the loss: not in its ``state_dict()``, ``parameters()``, DDP or EMA.
 * **Follows the image**: a copy of the network is made per device and type, when an image of that

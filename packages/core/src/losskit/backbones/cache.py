@@ -20,9 +20,12 @@ _CACHES: weakref.WeakSet[FeatureCache] = weakref.WeakSet()
 
 
 class Stamp(NamedTuple):
-    """What must be the same for a tensor to hold the same image as before."""
+    """What must be the same for a tensor to hold the same image as before.
 
-    version: int
+    ``version`` is ``None`` where none is counted, in inference mode: such a stamp holds for a step.
+    """
+
+    version: int | None
     address: int
     shape: torch.Size
     stride: tuple[int, ...]
@@ -35,22 +38,23 @@ def stamp_of(image: Tensor) -> Stamp | None:
     """The tensor's state, or ``None`` where it cannot be told whether it changes."""
     if type(image) not in (Tensor, nn.Parameter) or image.layout is not torch.strided:
         return None
-    # Inference mode: no version counter to go by, and its features could not be used in a graph.
-    if image.is_inference() or torch.is_inference_mode_enabled() or image.is_meta:
+    # In inference mode nothing counts the writes: there is only the checksum to go by.
+    uncounted = image.is_inference() or torch.is_inference_mode_enabled()
+    if image.is_meta or (uncounted and image.device.type != "cpu"):
         return None
     try:
         image.detach().untyped_storage()
     except (RuntimeError, NotImplementedError):  # what a functorch transform makes has none
         return None
     return Stamp(
-        image._version,
+        None if uncounted else image._version,
         image.data_ptr(),
         image.shape,
         image.stride(),
         image.dtype,
         image.device,
         # NumPy, shared memory and `.data` write past the version counter. 1 ms per 3 MB.
-        0 if image.requires_grad or image.device.type != "cpu" else _checksum(image),
+        _checksum(image) if image.device.type == "cpu" else 0,
     )
 
 
@@ -84,7 +88,7 @@ class FeatureCache:
 
     def put(self, group: int, image: Tensor, stamp: Stamp, features: dict[str, Tensor]) -> None:
         """Keep features; the least recently used make room."""
-        if not _CACHE_SIZE:
+        if not _CACHE_SIZE or stamp.version is None:
             return
         key, own = (group, id(image)), weakref.ref(self)
 
@@ -135,6 +139,7 @@ class StepEntry(NamedTuple):
     image: Tensor
     stamp: Stamp
     has_graph: bool
+    inference: bool  # whether the features are inference tensors, which no graph can hold
     features: dict[str, Tensor]
 
 

@@ -90,6 +90,7 @@ class Backbone:
         """From this step or the cache if they hold all the layers, else from a new pass."""
         trunk, step = self.trunk, current_step()
         has_graph = grad and torch.is_grad_enabled() and image.requires_grad
+        inference = torch.is_inference_mode_enabled()
         layers = set(self.names) if step is None else trunk.wanted(self, step.users())
         key = (id(trunk), self.group, id(image))
         entry = None if step is None else step.entries.get(key)
@@ -98,9 +99,10 @@ class Backbone:
             and entry.stamp == stamp
             and layers <= entry.features.keys()
             and (entry.has_graph or not has_graph)
+            and entry.inference == inference
         ):
             return entry.features
-        lasting = not grad or not image.requires_grad
+        lasting = stamp.version is not None and (not grad or not image.requires_grad)
         if lasting:
             with trunk.lock:
                 known = trunk.cache.get(self.group, image, stamp)
@@ -113,7 +115,7 @@ class Backbone:
             with trunk.lock:
                 trunk.cache.put(self.group, image, stamp, features)
         if step is not None:  # the cache is small; a step may hold more images than it does
-            step.entries[key] = StepEntry(trunk, image, stamp, has_graph, features)
+            step.entries[key] = StepEntry(trunk, image, stamp, has_graph, inference, features)
         return features
 
     def _compute(self, image: Tensor, layers: set[str], grad: bool) -> dict[str, Tensor]:

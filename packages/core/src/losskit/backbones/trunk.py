@@ -124,6 +124,13 @@ _LOCK = threading.RLock()
 
 def trunk_for(build: Callable[..., FeatureNetwork], args: tuple[Hashable, ...]) -> Trunk:
     """The trunk that somebody uses already, or a new one."""
+    for value in args:
+        try:
+            hash(value)
+        except TypeError as error:
+            raise TypeError(
+                f"{build.__name__}'s arguments tell networks apart: {value!r} must be hashable"
+            ) from error
     key = (build, args, _file_stamps(args))
     with _LOCK:
         trunk = _TRUNKS.get(key)
@@ -142,6 +149,11 @@ def trunk_for(build: Callable[..., FeatureNetwork], args: tuple[Hashable, ...]) 
                     network = build(*args)
                 finally:
                     torch.set_default_dtype(default)
+            if not isinstance(network, FeatureNetwork):
+                raise TypeError(
+                    f"{build.__name__} must return a FeatureNetwork, not "
+                    f"{type(network).__name__}; wrap a plain network in EmbeddingNetwork"
+                )
             trunk = Trunk(key, network.eval().requires_grad_(False))
             _TRUNKS[key] = trunk
         return trunk
