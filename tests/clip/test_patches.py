@@ -44,6 +44,17 @@ def test_a_seed_makes_runs_alike_and_calls_differ() -> None:
     assert float(plain(pred)) == value
 
 
+def test_the_default_device_does_not_matter() -> None:
+    """As with ``torch.set_default_device("cuda")``; meta tensors would fail at their first use."""
+    pred = torch.rand(1, 3, 24, 24)
+    patches, prompt = _loss(seed=5)(pred), CLIPLoss({"a": 1.0, "b": -2.0}, model=tiny_clip())(pred)
+    model = tiny_clip()
+    with torch.device("meta"):
+        torch.testing.assert_close(_loss(seed=5)(pred), patches)
+        torch.testing.assert_close(CLIPLoss({"a": 1.0, "b": -2.0}, model=model)(pred), prompt)
+        assert CLIPLoss(model=model)(pred, "a new text").isfinite()
+
+
 def test_easy_patches_count_nothing() -> None:
     pred = torch.rand(1, 3, 24, 24, requires_grad=True)
     assert _loss(threshold=2.1)(pred) == 0

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from open_clip.transform import image_transform_v2
 
 import losskit
+from losskit import shared_features
 from losskit.errors import ConfigError, RangeWarning
 from losskit_clip import CLIPLoss, clip_text_loss
 from losskit_clip.examples import tiny_clip
@@ -24,19 +25,24 @@ TEXTS = ["a photo of a cat", "a red square"]
 def test_equals_open_clip(name: str, request: pytest.FixtureRequest) -> None:
     model: Any = request.getfixturevalue(name)
     image = torch.rand(2, 3, 250, 300, generator=torch.Generator().manual_seed(0))
+    ours, theirs = image.clone().requires_grad_(), image.clone().requires_grad_()
     loss = CLIPLoss(TEXTS, model=model, reduction="none")
     config = open_clip.transform.PreprocessCfg(**model.visual.preprocess_cfg)
-    pixels = torch.stack([image_transform_v2(config, is_train=False)(sample) for sample in image])
+    transform = image_transform_v2(config, is_train=False)
+    embedding = model.encode_image(torch.stack([transform(sample) for sample in theirs]))
     with torch.no_grad():
-        embedding = model.encode_image(pixels)
-        found = loss.backbone.features(image)["embedding"]
-        cosine = (
-            F.normalize(embedding, dim=-1)
-            @ model.encode_text(open_clip.tokenize(TEXTS), normalize=True).T
-        )
-        value = loss(image)
+        texts = model.encode_text(open_clip.tokenize(TEXTS), normalize=True)
+    expected = 1 - (F.normalize(embedding, dim=-1) @ texts.T).mean(1)
+    with shared_features():
+        found = loss.backbone.features(ours)["embedding"]
+        value = loss(ours)
     torch.testing.assert_close(found, embedding, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(value, 1 - cosine.mean(1), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(value, expected, atol=1e-5, rtol=1e-5)
+    expected.sum().backward()
+    value.sum().backward()
+    assert ours.grad is not None
+    assert ours.grad.any()
+    torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-7, rtol=1e-3)
 
 
 def test_styleclip_is_one_minus_logits_over_100(vit_b_32: Any) -> None:

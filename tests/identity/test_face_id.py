@@ -295,3 +295,12 @@ def test_the_plugin_module_imports_neither_torch_nor_facenet() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_default_device_does_not_matter(face: torch.Tensor) -> None:
+    """As with ``torch.set_default_device("cuda")``; meta tensors would fail at their first use."""
+    network, pred = tiny_facenet(), (face * 0.9).clone()
+    plain = FaceIdLoss(network, align="mtcnn")(pred, face)
+    with torch.device("meta"):
+        loss = FaceIdLoss(copy.deepcopy(network), align="mtcnn")
+        torch.testing.assert_close(loss(pred, face.clone()), plain)

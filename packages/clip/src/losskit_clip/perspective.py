@@ -43,14 +43,14 @@ def perspective_patches(
         image = F.interpolate(image, (height, width), mode="bilinear", align_corners=False)
     batch, _, height, width = image.shape
     total = batch * count
-    room = torch.tensor([width - size + 1, height - size + 1])
-    offset = (torch.rand(total, 2, generator=generator) * room).floor()
+    room = torch.tensor([width - size + 1, height - size + 1], device="cpu")
+    offset = (torch.rand(total, 2, generator=generator, device="cpu") * room).floor()
     reach = distortion * size / 2
-    inward = (torch.rand(total, 4, 2, generator=generator) * reach).floor()
+    inward = (torch.rand(total, 4, 2, generator=generator, device="cpu") * reach).floor()
     grid = _grid(_homographies(inward.double(), size), size) + offset.view(total, 1, 1, 2)
     # Black beyond the crop itself, not only beyond the image.
     inside = ((grid - offset.view(total, 1, 1, 2)) - (size - 1) / 2).abs() <= size / 2
-    scale = torch.tensor([width, height])
+    scale = torch.tensor([width, height], device="cpu")
     sampling = ((2 * grid + 1) / scale - 1).to(device=image.device, dtype=image.dtype)
     source = image.repeat_interleave(count, 0)
     crops = F.grid_sample(source, sampling, padding_mode="zeros", align_corners=False)
@@ -72,8 +72,8 @@ def check_patches(
 def _homographies(inward: Tensor, size: int) -> Tensor:
     """Maps that take a tilted crop's corners to the upright crop's, ``(n, 3, 3)``, in pixels."""
     end = float(size - 1)
-    corners = torch.tensor([[0, 0], [end, 0], [end, end], [0, end]], dtype=torch.float64)
-    signs = torch.tensor([[1, 1], [-1, 1], [-1, -1], [1, -1]], dtype=torch.float64)
+    corners = inward.new_tensor([[0, 0], [end, 0], [end, end], [0, end]])
+    signs = inward.new_tensor([[1, 1], [-1, 1], [-1, -1], [1, -1]])
     tilted = corners + signs * inward
     upright = corners.expand_as(tilted)
     (x, y), (u, v) = tilted.unbind(-1), upright.unbind(-1)
@@ -86,14 +86,12 @@ def _homographies(inward: Tensor, size: int) -> Tensor:
         1,
     )
     solution = torch.linalg.solve(rows, torch.cat([u, v], 1))
-    return torch.cat([solution, torch.ones(len(solution), 1, dtype=solution.dtype)], 1).view(
-        -1, 3, 3
-    )
+    return torch.cat([solution, solution.new_ones(len(solution), 1)], 1).view(-1, 3, 3)
 
 
 def _grid(maps: Tensor, size: int) -> Tensor:
     """Where each output pixel looks in its crop, ``(n, size, size, 2)``."""
-    line = torch.arange(size, dtype=maps.dtype)
+    line = torch.arange(size, dtype=maps.dtype, device=maps.device)
     y, x = torch.meshgrid(line, line, indexing="ij")
     points = torch.stack([x, y, torch.ones_like(x)], -1).view(-1, 3)
     mapped = points @ maps.transpose(1, 2)

@@ -160,7 +160,8 @@ class TextEncoder:
                 new = list(dict.fromkeys(texts))
             filled = [fill_templates(text, self.templates) for text in new]
             tokenize = tokenizer_for(self.model, self.tokenizer)
-            tokens = tokenize([sentence for sentences in filled for sentence in sentences])
+            with torch.device("cpu"):  # whatever the default: tokenizers ask for none
+                tokens = tokenize([sentence for sentences in filled for sentence in sentences])
             embeddings = F.normalize(self._encode(tokens.to(device)), dim=-1)
             means = embeddings.view(len(new), -1, embeddings.shape[-1]).mean(1)
             self._texts.update(zip(new, means.unbind(), strict=True))

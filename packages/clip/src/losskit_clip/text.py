@@ -198,7 +198,7 @@ class CLIPLoss(Loss):
         self.register_buffer(
             "prompts", self.encoder.texts([t for t, _ in fixed], device) if fixed else None, False
         )
-        values = torch.tensor([w for _, w in fixed]) if fixed else None
+        values = torch.tensor([w for _, w in fixed], device=device) if fixed else None
         self.register_buffer("prompt_weights", values, False)
         if free_text:
             self.encoder.free()

@@ -108,7 +108,7 @@ def face_matrix(landmarks: Float[Tensor, "b 5 2"], size: int) -> Float[Tensor, "
     """Where the pixels of aligned faces lie in the image, as matrices in float64 on the CPU."""
     points = landmarks.detach().to(device="cpu", dtype=torch.float64)
     # Pixel centres at +0.5, so that the template scales about the corner, not about pixel 0.
-    template = (torch.tensor(ARCFACE_TEMPLATE, dtype=torch.float64) + 0.5) / _TEMPLATE_SIZE * size
+    template = (points.new_tensor(ARCFACE_TEMPLATE) + 0.5) / _TEMPLATE_SIZE * size
     forth = similarity_transform(points + 0.5, template)
     linear = torch.linalg.inv(forth[:, :, :2])
     return torch.cat([linear, -linear @ forth[:, :, 2:]], -1)
@@ -125,7 +125,7 @@ def sample_faces(
 ) -> Float[Tensor, "b c size size"]:
     """Cut faces out along ``face_matrix``, with ``factor`` samples a side per pixel."""
     height, width = image.shape[-2:]
-    extent = torch.tensor([width, height], dtype=matrix.dtype)
+    extent = matrix.new_tensor([width, height])
     to_unit = (2 * matrix / extent[:, None]).to(image)  # grid_sample's coordinates: -1 to 1
     line = (torch.arange(size * factor, dtype=image.dtype, device=image.device) + 0.5) / factor
     # Term by term: under autocast a matrix product would round places to whole pixels.

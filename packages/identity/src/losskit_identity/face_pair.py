@@ -99,11 +99,11 @@ def _make_plan(target: Tensor, landmarks: Backbone, size: int) -> dict[str, Tens
     points = landmarks.features(target, grad=False)["landmarks"]
     found = points.isfinite().all(-1).all(-1)
     count = int(found.sum())
-    matrix, factor = torch.zeros(len(found), 2, 3), 1
+    matrix, factor = torch.zeros(len(found), 2, 3, device="cpu"), 1
     if count:  # samples without a face get any finite landmarks: NaN would spoil gradients
         matrix = face_matrix(torch.where(found[:, None, None], points, points[found][:1]), size)
         factor = supersampling(matrix)
-    flags = torch.tensor([factor, count > 0, count == len(found)])
+    flags = torch.tensor([factor, count > 0, count == len(found)], device="cpu")
     plan = {"face": target, "found": found, "matrix": matrix, "flags": flags}
     return {**plan, "face": _cut_out(target.detach(), _read(plan), size)}
 

@@ -32,7 +32,8 @@ class LandmarkNetwork(FeatureNetwork):
     def forward(self, image: Tensor, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
         """Landmarks ``(b, 5, 2)`` of the largest face per image, NaN where there is none."""
         self.mtcnn.device = image.device
-        found = [self._one(sample) for sample in image.detach() * 255]
+        with image.device:  # MTCNN asks for tensors without saying where
+            found = [self._one(sample) for sample in image.detach() * 255]
         landmarks = torch.stack(found) if found else image.new_empty(0, 5, 2)
         return (landmarks,) * len(layers)
 
