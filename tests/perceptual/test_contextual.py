@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
 import pytest
 import torch
 
-from losskit_perceptual.contextual import contextual_loss
+from losskit_perceptual.contextual import ContextualLoss, contextual_loss
 
 
 def _loops(pred: np.ndarray, target: np.ndarray, h: float, distance: str) -> float:
@@ -99,3 +100,23 @@ def test_errors_name_the_argument(option: dict[str, object]) -> None:
     ((name, value),) = option.items()
     with pytest.raises(ValueError, match=f"{name} must be .*{value}"):
         contextual_loss(image, image, **option)  # type: ignore[arg-type]
+
+
+def test_the_loss_sums_the_papers_value_over_a_networks_layers() -> None:
+    loss = ContextualLoss(
+        {"relu1_1": 2.0, "conv2_1": 0.5},
+        backbone="vgg11",
+        weights="random",
+        use_input_norm=False,
+        data_range=(0, 1),
+        reduction="none",
+    )
+    torch.manual_seed(0)
+    pred, target = torch.rand(2, 2, 3, 8, 8, dtype=torch.float64)
+    network = copy.deepcopy(loss.backbone.network.features[:4]).double()
+    wanted = torch.zeros(2, dtype=torch.float64)
+    for weight, depth in ((2.0, 2), (0.5, 4)):  # up to relu1_1, and up to conv2_1
+        fake, real = (network[:depth](x).flatten(2).numpy() for x in (pred, target))
+        for i in range(2):
+            wanted[i] += weight * _loops(fake[i], real[i], 0.5, "cosine")
+    torch.testing.assert_close(loss(pred, target), wanted)
