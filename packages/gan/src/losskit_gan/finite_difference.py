@@ -6,11 +6,11 @@ from typing import ClassVar
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction, reduce
-from losskit_gan.input_gradients import Discriminator, check_images, unwrapped
+from losskit_gan.input_gradients import Discriminator, check_images, in_precision_of, unwrapped
 from losskit_gan.logits import Prediction, logits_per_scale
 
 
@@ -73,13 +73,8 @@ def finite_difference_penalty(
             f"noise must have the images' shape {tuple(images.shape)}, not {tuple(noise.shape)}"
         )
     network = unwrapped(discriminator, compiled=False)
-    images = images.detach()
-    dtype = images.dtype
-    if isinstance(network, nn.Module):
-        floating = (p.dtype for p in network.parameters() if p.is_floating_point())
-        dtype = next(floating, torch.promote_types(dtype, torch.float32))
-    images = images.to(dtype)
-    noise = torch.randn_like(images) if noise is None else noise.to(dtype)
+    images = in_precision_of(network, images)
+    noise = torch.randn_like(images) if noise is None else noise.to(images.dtype)
     with torch.autocast(images.device.type, enabled=False):
         if logits is None:
             # Both passes must draw the same random numbers: a dropout of its own in each would be

@@ -67,14 +67,13 @@ def differentiable_twice(device: torch.device) -> Iterator[None]:
         yield
 
 
-def as_leaf(images: Tensor, network: Any) -> Tensor:
-    """The images as a leaf to differentiate by, in the network's precision."""
+def in_precision_of(network: Any, images: Tensor) -> Tensor:
+    """The images, detached, in the network's own precision; a function takes them as they are."""
     dtype = images.dtype
     if isinstance(network, nn.Module):
         floating = (p.dtype for p in network.parameters() if p.is_floating_point())
         dtype = next(floating, torch.promote_types(dtype, torch.float32))
-    images = images.detach().to(dtype)
-    return (images.clone() if images.is_inference() else images).requires_grad_()
+    return images.detach().to(dtype)
 
 
 # torch.compiler.disable, as torch itself uses it where the compiler must not be loaded.
@@ -104,7 +103,8 @@ def input_gradients(
     wants_graph = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
     network = unwrapped(discriminator)
     with differentiable_twice(images.device):
-        leaf = as_leaf(images, network)
+        leaf = in_precision_of(network, images)
+        leaf = (leaf.clone() if leaf.is_inference() else leaf).requires_grad_()
         prediction = network(leaf.clone())  # a network may work on its input in place
         total = sum(
             logits.sum() for logits in logits_per_scale(prediction, "discriminator's output")

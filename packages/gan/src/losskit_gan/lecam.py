@@ -69,7 +69,6 @@ class LeCamLoss(Loss):
     Args:
         decay: how much of the old average is kept; 0.99 in the paper.
         one_sided: the form of the authors' code.
-
         sync: average over the ranks of a distributed run.
         anchors: the averages to start from, of real and of generated images; ``None``: the first
             batch's.
