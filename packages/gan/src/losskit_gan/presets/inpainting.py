@@ -93,8 +93,8 @@ def aot_gan(
         weights: of the VGG; ``None``: the published ones.
 
     References:
-        Zeng et al., TVCG 2022, arXiv:2104.01431, section 3.4; layers and Adam's numbers of MMagic's
-        aot-gan_smpgan.
+        Zeng et al., TVCG 2022, arXiv:2104.01431, section 3.4; weights of the authors' option.py (betas
+        there (0.5, 0.999)), layers and Adam's numbers of MMagic's aot-gan_smpgan.
     """
     layers = dict.fromkeys(("1", "6", "11", "20", "29"), 1.0)
     style = dict.fromkeys(("8", "17", "26", "31"), 1.0)

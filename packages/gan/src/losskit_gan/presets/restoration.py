@@ -131,7 +131,8 @@ def dic(
         weights: of the LightCNN; ``None``: the published ones.
 
     References:
-        Ma et al., CVPR 2020, arXiv:2003.13063; numbers of MMagic's dic_gan-x8c48b6.
+        Ma et al., CVPR 2020, arXiv:2003.13063; weights of the authors' train_DICGAN_CelebA.json, the
+        rest of MMagic's dic_gan-x8c48b6.
     """
     feature: Config = {
         "type": "LightCNNFeatureLoss",
@@ -179,7 +180,8 @@ def ttsr(
         weights: of the VGG; ``None``: the published ones.
 
     References:
-        Yang et al., CVPR 2020, arXiv:2006.04139; numbers of MMagic's ttsr-gan_x4c64b16.
+        Yang et al., CVPR 2020, arXiv:2006.04139; weights of the authors' train.sh, the rest of
+        MMagic's ttsr-gan_x4c64b16.
     """
     keys = ("maps", "soft_attention", "textures")
     return config(

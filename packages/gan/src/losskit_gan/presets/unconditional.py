@@ -56,7 +56,8 @@ def pggan(
         disc_shift_weight: the paper's ε_drift = 0.001.
 
     References:
-        Karras et al., ICLR 2018, arXiv:1710.10196, appendix A.1; MMagic's pggan configs.
+        Karras et al., ICLR 2018, arXiv:1710.10196, appendix A.1; λ and ε_drift of the authors'
+        loss.py, Adam's numbers of MMagic's pggan configs.
     """
     return config(
         gan("wgan"),
@@ -74,8 +75,8 @@ def sngan() -> Config:
     Train with 5 discriminator steps per generator step, Adam, lr 2e-4, betas (0, 0.9).
 
     References:
-        Miyato et al., ICLR 2018, arXiv:1802.05957, eq. (16) and (17) and section 4. MMagic's
-        sngan_proj configs (CIFAR-10) have the same steps and lr, but betas (0.5, 0.999).
+        Miyato et al., ICLR 2018, arXiv:1802.05957, eq. (16) and (17); numbers of the authors'
+        sn_cifar10_unconditional.yml (MMagic's sngan_proj has betas (0.5, 0.999)).
     """
     return config(gan("hinge"))
 
