@@ -109,14 +109,19 @@ class G(nn.Module):
         self.image = nn.Linear(5, 3 * 4 * 4)
 
     def forward(self, noise=None, num_batches=0, return_latents=False):
+        if noise is None:  # as path lengths of its own passes ask for
+            latent = self.mapping(torch.randn(num_batches, 3)).tanh()
+            images = self.image(self.norm(latent)).sin().reshape(-1, 3, 4, 4).clone()
+            return {"fake_img": images, "latent": latent}
         latent = self.mapping(noise).tanh()
         images = self.image(self.norm(latent)).sin().reshape(-1, 3, 4, 4).clone()
         return (images, latent) if return_latents else images
 
 class D(nn.Sequential):
     def __init__(self, norm=False):
-        norm = nn.BatchNorm2d(4) if norm else nn.Identity()
-        super().__init__(nn.Conv2d(3, 4, 3), norm, nn.Softplus(), nn.Conv2d(4, 1, 2))
+        after = nn.BatchNorm2d(4) if norm else nn.Identity()
+        first = nn.Conv2d(3, 4, 3, bias=not norm)
+        super().__init__(first, after, nn.Softplus(), nn.Conv2d(4, 1, 2))
 """
 
 
@@ -140,9 +145,15 @@ def _config(**changes):
                 "data_info": data_info,
             },
             {"type": "LeCamLoss", "sync": False, "data_info": logits},
+            {"type": "FiniteDifferenceR1", "data_info": data_info},
         ],
         "gen_auxiliary_loss": [
-            {"type": "GeneratorPathRegularizer", "loss_weight": 2.0, "data_info": path}
+            {"type": "GeneratorPathRegularizer", "loss_weight": 2.0, "data_info": path},
+            {
+                "type": "GeneratorPathRegularizer",
+                "interval": 2,
+                "data_info": {"generator": "gen", "num_batches": "batch_size"},
+            },
         ],
         "data": {"images": "images", "size": 4, "batch_size": 4, "workers": 1},
         "accumulate": 2,
@@ -161,6 +172,7 @@ def _one_update(rank, world, strategy, out):
         config["model"][player]["norm"] = False  # a batch's own statistics are not the joint ones
     config["fabric"] = {"accelerator": "cpu", "devices": world, "strategy": strategy}
     config["disc_auxiliary_loss"] = config["disc_auxiliary_loss"][:1]
+    config["gen_auxiliary_loss"] = config["gen_auxiliary_loss"][:1]
     config["gen_auxiliary_loss"][0]["sync_mean_buffer"] = True
     config["gen_auxiliary_loss"][0]["data_info"]["noise"] = "y"
     config["accumulate"] = 1
@@ -281,7 +293,7 @@ def ran(tmp_path_factory):
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=400,
         check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
@@ -347,6 +359,15 @@ def test_killed_a_resumed_run_of_two_ends_bit_for_bit_the_same(ran, strategy):
         assert (folder / strategy / "whole" / name).read_bytes() == (
             folder / strategy / "killed" / name
         ).read_bytes()
+
+
+def test_a_sharded_run_is_the_data_parallel_one(ran):
+    folder = ran[0]
+    ddp, fsdp = (
+        checkpoints.load(checkpoints.find(folder / strategy / "whole")) for strategy in STRATEGIES
+    )
+    for key in ("networks", "ema"):
+        torch.testing.assert_close(ddp[key], fsdp[key], atol=1e-4, rtol=1e-3)
 
 
 def same(left, right, path=""):
