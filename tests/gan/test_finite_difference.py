@@ -67,6 +67,18 @@ def test_known_logits_save_a_pass():
     torch.testing.assert_close(value, expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_logits_of_mixed_precision_are_refused_whatever_their_type(dtype):
+    network, real = _network(torch.float32), torch.randn(2, 2, 4, 4)
+    with torch.autocast("cpu", dtype):
+        logits = network(real).float()
+    with pytest.raises(ValueError, match=f"logits are rounded to {dtype}"):
+        FiniteDifferenceR2()(network, real, [[real, logits]])
+    module = FiniteDifferenceR1()
+    assert module(network, real, network(real)) >= 0
+    assert module(network, real, torch.zeros(2, 1)) >= 0  # a discriminator that starts at zero
+
+
 def test_compiled_discriminator_stays_compiled_and_trains():
     network, real = _network(torch.float32), torch.randn(2, 2, 4, 4)
     compiled = torch.compile(network, backend="aot_eager")

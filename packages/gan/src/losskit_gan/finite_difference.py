@@ -102,8 +102,23 @@ def _check_precise(logits: Prediction) -> None:
         raise TypeError(f"logits in {first.dtype} are too coarse for differences: leave them out")
 
 
+def _check_unrounded(logits: Prediction) -> None:
+    """Mixed precision hands losses float32 logits that a network rounded to half precision before."""
+    values = torch.cat([scale.detach().flatten() for scale in logits_per_scale(logits, "logits")])
+    values = values[values != 0]
+    for dtype in (torch.bfloat16, torch.float16):
+        if len(values) > 1 and torch.equal(values, values.to(dtype).to(values.dtype)):
+            raise ValueError(
+                f"logits are rounded to {dtype}, too coarse for differences: the discriminator runs "
+                "in mixed precision; leave logits out of data_info"
+            )
+
+
 class FiniteDifferenceR1(Loss):
     """R1 by finite differences at real images; see [`finite_difference_penalty`][].
+
+    Its first call looks whether given logits were rounded to half precision, as under mixed
+    precision they are.
 
     Args:
         sigma: size of the step.
@@ -122,6 +137,7 @@ class FiniteDifferenceR1(Loss):
             raise ValueError(f"sigma must be positive, not {sigma!r}")
         self.sigma = sigma
         self.reduction: Reduction = reduction
+        self._looked = False
 
     def forward(
         self,
@@ -135,8 +151,14 @@ class FiniteDifferenceR1(Loss):
             discriminator: a network or function of images.
             real_data: real images, as the discriminator expects them.
             logits: those at ``real_data``, if they are known already in full precision.
+
+        Raises:
+            ValueError: ``logits`` were rounded to half precision.
         """
         check_images(real_data, "real_data")
+        if logits is not None and not self._looked and not torch.compiler.is_compiling():
+            _check_unrounded(logits)  # waits for the device: once
+            self._looked = True
         return finite_difference_penalty(
             discriminator, real_data, sigma=self.sigma, logits=logits, reduction=self.reduction
         )
