@@ -15,7 +15,8 @@ from sybil.parsers.markdown import CodeBlockParser
 
 import losskit
 from losskit.cli import main
-from losskit.discovery import RESERVED, Status
+from losskit.entry_points import RESERVED
+from losskit.loading import Status
 from losskit.testing import PluginSandbox, losskit_plugins  # noqa: F401 - a fixture
 
 GUIDE = Path(__file__).parents[2] / "docs" / "authoring.md"

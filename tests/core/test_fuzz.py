@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 import losskit
 from losskit import registry
 from losskit.config import load_objective, read_config
-from losskit.discovery import PluginRecord, _load
 from losskit.errors import LosskitError
 from losskit.hookspecs import hookimpl
+from losskit.loading import PluginRecord, load
 from losskit.spec import BackboneSpec, CommandSpec, LossSpec, PresetSpec, WeightsSpec
 from losskit.term import ROUTING_KEYS
 
@@ -231,7 +231,7 @@ def test_whatever_a_plugin_returns_becomes_a_record(returned: Any, api: Any, hoo
     setattr(module, hook, hookimpl(lambda: returned))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(__import__("sys").modules, "losskit_fuzzed", module)
-        loaded = _load(PluginRecord("fuzzed", "losskit-fuzzed", "1", module="losskit_fuzzed"))
+        loaded = load(PluginRecord("fuzzed", "losskit-fuzzed", "1", module="losskit_fuzzed"))
     assert loaded.record.status in ("ok", "invalid", "incompatible")
     assert "\n" not in loaded.record.error + loaded.record.hint
     if loaded.record.status != "ok":

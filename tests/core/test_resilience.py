@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import losskit
-from losskit import discovery
+from losskit import loading
 from losskit.cli import main
 from losskit.errors import PluginWarning
 from losskit.testing import PluginSandbox, losskit_plugins  # noqa: F401 - a fixture
@@ -81,7 +81,7 @@ def test_a_slow_import_is_told_while_it_lasts_and_its_time_is_shown(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(discovery, "SLOW_IMPORT_S", 0.05)
+    monkeypatch.setattr(loading, "SLOW_IMPORT_S", 0.05)
     plugin("sleepy", "import time\ntime.sleep(0.3)")
     record = record_of("sleepy")
     assert record.status == "ok"
@@ -101,7 +101,7 @@ def test_a_hanging_import_is_named_and_ctrl_c_ends_it(tmp_path: Path) -> None:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: losskit-hanging\nVersion: 1\n")
     (info / "entry_points.txt").write_text("[losskit]\nhanging = hanging_plugin\n")
     code = (
-        "from losskit import discovery; discovery.SLOW_IMPORT_S = 0.1\n"
+        "from losskit import loading; loading.SLOW_IMPORT_S = 0.1\n"
         "from losskit.cli import main; raise SystemExit(main(['list']))"
     )
     process = subprocess.Popen(
@@ -145,7 +145,7 @@ def test_a_flood_of_specs_takes_no_time(losskit_plugins: PluginSandbox) -> None:
     with pytest.warns(PluginWarning, match="returned more than 5000 specs"):
         assert record_of("flood").status == "invalid"
     assert time.perf_counter() - start < 5
-    assert next(made) <= discovery.MAX_SPECS + 1  # not one more was asked for
+    assert next(made) <= loading.MAX_SPECS + 1  # not one more was asked for
 
 
 def test_a_spec_class_of_its_own_cannot_hurt(losskit_plugins: PluginSandbox) -> None:  # noqa: F811

@@ -18,7 +18,7 @@ _EXPORTS = {
     "LosskitError": "losskit.errors",
     "Objective": "losskit.objective",
     "ObjectiveOutput": "losskit.objective",
-    "PluginRecord": "losskit.discovery",
+    "PluginRecord": "losskit.loading",
     "PresetSpec": "losskit.spec",
     "Schedule": "losskit.schedule",
     "Term": "losskit.term",
@@ -79,10 +79,10 @@ if TYPE_CHECKING:
     from losskit.adaptive import AdaptiveWeight
     from losskit.backbones import shared_features
     from losskit.config import load_objective
-    from losskit.discovery import PluginRecord
     from losskit.errors import LosskitError
     from losskit.factory import build, create
     from losskit.hookspecs import hookimpl
+    from losskit.loading import PluginRecord
     from losskit.loss import Loss
     from losskit.objective import Objective, ObjectiveOutput
     from losskit.reduction import masked_loss, weighted_loss

@@ -14,7 +14,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from losskit import compat
-from losskit.discovery import Controls, Loaded, PluginRecord, discover
+from losskit.discovery import discover
+from losskit.entry_points import Controls
 from losskit.errors import (
     AmbiguousLossError,
     ConfigError,
@@ -24,6 +25,7 @@ from losskit.errors import (
     UnknownLossError,
     nearest,
 )
+from losskit.loading import Loaded, PluginRecord
 from losskit.official import OFFICIAL_LOSSES
 from losskit.spec import (
     BackboneSpec,

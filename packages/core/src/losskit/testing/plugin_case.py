@@ -9,8 +9,8 @@ import sys
 from functools import cached_property
 from typing import Any
 
-from losskit.discovery import HEAVY_MODULES, PluginRecord
 from losskit.errors import LosskitError, nearest
+from losskit.loading import HEAVY_MODULES, PluginRecord
 from losskit.registry import (
     list_backbones,
     list_commands,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from losskit import discovery, registry
+from losskit.entry_points import EntryPoint, entry_points
 from losskit.hookspecs import API_VERSION, hookimpl
 
 
@@ -22,11 +23,11 @@ class PluginSandbox:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch = monkeypatch
-        self._entries = [e for e in discovery._entry_points() if e.name == "core"]
+        self._entries = [e for e in entry_points() if e.name == "core"]
         monkeypatch.delenv("LOSSKIT_PLUGINS", raising=False)
         monkeypatch.delenv("LOSSKIT_DISABLE", raising=False)
         monkeypatch.delenv("LOSSKIT_STRICT", raising=False)
-        monkeypatch.setattr(discovery, "_entry_points", lambda: list(self._entries))
+        monkeypatch.setattr(discovery, "entry_points", lambda: list(self._entries))
         monkeypatch.setattr(registry, "_LOCAL", {})
         registry.refresh()
 
@@ -46,9 +47,7 @@ class PluginSandbox:
         if isinstance(module, ModuleType):
             self._monkeypatch.setitem(sys.modules, module.__name__, module)
             module = module.__name__
-        self._entries.append(
-            discovery._Entry(name, module, f"losskit-{name}".replace("_", "-"), "0")
-        )
+        self._entries.append(EntryPoint(name, module, f"losskit-{name}".replace("_", "-"), "0"))
         registry.refresh()
 
 
