@@ -53,6 +53,32 @@ def test_a_plugin_control_that_names_nothing_is_a_problem(
     assert "did you mean 'perceptual'" in found["LOSSKIT_DISABLE"]["text"]
 
 
+@pytest.mark.parametrize(
+    ("status", "level", "text"),
+    [
+        ("ok", "ok", "at "),
+        ("missing", "note", "missing"),
+        ("wrong", "problem", "wrong"),
+        ("recorded", "note", "no checksum known; the file that came first"),
+        ("unrecorded", "note", "no checksum known, and none recorded yet"),
+    ],
+)
+def test_weights_are_judged_by_their_checksum(
+    status: str,
+    level: str,
+    text: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _importing_gives(monkeypatch, 0, "")
+    monkeypatch.setattr("losskit.weights.verify_weights", lambda _: status)
+    code, found = _findings(capsys)
+    finding = found["weights light-cnn-dic"]
+    assert finding["level"] == level
+    assert finding["text"].startswith(text)
+    assert code == (level == "problem")
+
+
 def test_requirements_pin_what_supplied_the_losses(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plugins", "--requirements"]) == 0
     assert "losskit-gan==0.1.0" in capsys.readouterr().out.splitlines()

@@ -132,7 +132,11 @@ def _weights() -> list[Finding]:
         subject = f"weights {spec.name}"
         if status == "ok":
             findings.append(Finding("ok", subject, f"at {weights_path(spec)}"))
+        elif status == "recorded":
+            text = f"no checksum known; the file that came first, at {weights_path(spec)}"
+            findings.append(Finding("note", subject, text))
         else:
-            level = "note" if status == "missing" else "problem"
-            findings.append(Finding(level, subject, status, f"losskit weights pull {spec.name}"))
+            level = "problem" if status == "wrong" else "note"
+            text = "no checksum known, and none recorded yet" if status == "unrecorded" else status
+            findings.append(Finding(level, subject, text, f"losskit weights pull {spec.name}"))
     return findings
