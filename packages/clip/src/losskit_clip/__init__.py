@@ -6,8 +6,9 @@ open_clip.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from losskit.lazy import lazy_exports
 
 _EXPORTS = {
     "CLIPDirectionalLoss": "losskit_clip.directional",
@@ -42,12 +43,4 @@ if TYPE_CHECKING:
     from losskit_clip.preprocess import ClipPreprocess, StyleClipPreprocess
     from losskit_clip.text import CLIPLoss, clip_text_loss
 
-
-def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        return getattr(importlib.import_module(_EXPORTS[name]), name)
-    raise AttributeError(f"module 'losskit_clip' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+__getattr__, __dir__ = lazy_exports(__name__, _EXPORTS)

@@ -6,8 +6,9 @@ facenet_pytorch.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from losskit.lazy import lazy_exports
 
 _EXPORTS = {
     "ArcFaceIRSE50": "losskit_identity.arcface",
@@ -44,12 +45,4 @@ if TYPE_CHECKING:
     from losskit_identity.landmarks import face_landmarks
     from losskit_identity.light_cnn import LightCNN, LightCNNFeatureLoss, light_cnn_feature_loss
 
-
-def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        return getattr(importlib.import_module(_EXPORTS[name]), name)
-    raise AttributeError(f"module 'losskit_identity' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+__getattr__, __dir__ = lazy_exports(__name__, _EXPORTS)

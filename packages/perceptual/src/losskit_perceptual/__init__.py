@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from losskit.lazy import lazy_exports
 
 # Not `ssim`: a function of its module's name would be hidden once the module is imported.
 _EXPORTS = {
@@ -94,12 +95,4 @@ if TYPE_CHECKING:
     from losskit_perceptual.transferal import TransferalPerceptualLoss, transferal_perceptual_loss
     from losskit_perceptual.unit_features import FeatureDistance, feature_distance
 
-
-def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        return getattr(importlib.import_module(_EXPORTS[name]), name)
-    raise AttributeError(f"module 'losskit_perceptual' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+__getattr__, __dir__ = lazy_exports(__name__, _EXPORTS)
