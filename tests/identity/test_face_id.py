@@ -304,3 +304,19 @@ def test_the_default_device_does_not_matter(face: torch.Tensor) -> None:
     with torch.device("meta"):
         loss = FaceIdLoss(copy.deepcopy(network), align="mtcnn")
         torch.testing.assert_close(loss(pred, face.clone()), plain)
+
+
+@pytest.mark.filterwarnings(
+    "ignore:The .grad attribute:UserWarning"
+)  # torch's own look, on resuming
+def test_compiled_with_landmarks_it_is_the_same(face: torch.Tensor) -> None:
+    """The detector runs outside the graph; the alignment's gradient is the eager one."""
+    loss = FaceIdLoss(tiny_facenet(), align="mtcnn")
+    grads = []
+    for call in (loss, torch.compile(loss, backend="eager")):
+        pred = (face * 0.8).requires_grad_()
+        call(pred, face).backward()
+        grads.append(pred.grad)
+    assert grads[0] is not None
+    assert grads[0].any()
+    torch.testing.assert_close(grads[1], grads[0], atol=1e-7, rtol=1e-4)
