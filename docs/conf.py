@@ -8,14 +8,17 @@ sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 project = "losskit"
 author = "The losskit developers"
 copyright = "The losskit developers"
-extensions = ["myst_parser", "catalogue", "mathml"]
+extensions = ["myst_parser", "catalogue", "examples", "mathml"]
 html_math_renderer = "mathml"
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
-exclude_patterns = ["_build", "README.md"]
+exclude_patterns = ["_build", "_extra", "README.md"]
 html_theme = "furo"
 html_title = "losskit"
 nitpicky = True
-# `losskit atlas --out docs/_atlas` before the build puts the atlas at /atlas of the site; it shows
-# photographs, which never go into the repository.
-html_extra_path = ["_atlas"] if (Path(__file__).parent / "_atlas").exists() else []
+html_static_path = ["_static"]
+html_css_files = ["atlas.css"]
+# The atlas's figures are in atlas.json and drawn into the catalogue. With its photographs, which never go
+# into the repository, it is at atlas/index.html of the site where this was run before the build:
+# losskit atlas --true-weights --json --out docs/_extra/atlas > docs/atlas.json
+html_extra_path = ["_extra"] if (Path(__file__).parent / "_extra").exists() else []

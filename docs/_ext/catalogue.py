@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import atlas
 import yaml
 
 from losskit.cli.listing import example_config, loss_signature
@@ -18,6 +19,9 @@ _SECTIONS = ("Args", "Returns", "Raises", "Example", "Examples", "References", "
 _CROSS_REFERENCE = re.compile(r"\[(`[^`]+`)\]\[[^\]]*\]")
 
 
+_DOCS = Path(__file__).parent.parent
+
+
 def setup(app: Any) -> dict[str, Any]:
     """Register with Sphinx."""
     app.connect("builder-inited", lambda app: write_catalogue(Path(app.srcdir) / "catalogue"))
@@ -25,21 +29,26 @@ def setup(app: Any) -> dict[str, Any]:
 
 
 def write_catalogue(folder: Path) -> None:
-    """Write ``index.md`` and a page for each plugin that supplies losses."""
+    """Write ``index.md``, ``atlas.md``, and a page for each plugin that supplies losses."""
     folder.mkdir(exist_ok=True)
+    figures = atlas.read_atlas(_DOCS / "atlas.json")
+    formulas = yaml.safe_load((_DOCS / "formulas.yaml").read_text(encoding="utf-8"))
+    whole = (_DOCS / "_extra" / "atlas" / "index.html").exists()
+    _write(folder / "atlas.md", atlas.page(figures, whole=whole))
     names = [record.name for record in plugins() if record.usable and record.losses]
     for name in names:
         specs = list_losses(plugin=name)
-        parts = [f"# {name}\n", *(section(spec) for spec in specs)]
+        parts = [f"# {name}\n", *(section(spec, figures, formulas) for spec in specs)]
         _write(folder / f"{name}.md", "\n".join(parts))
     rows = [
         f"| [`{s.name}`]({s.namespace}.md#{s.name.lower()}) | {', '.join(s.tags)} | {s.summary.replace('|', chr(92) + '|')} |"
         for name in names
         for s in list_losses(plugin=name)
     ]
-    toc = "\n".join(["```{toctree}", ":hidden:", *names, "```"])
+    toc = "\n".join(["```{toctree}", ":hidden:", "atlas", *names, "```"])
     intro = (
-        "Every loss of the official plugins, from their specs. `losskit list` shows those you have."
+        "Every loss of the official plugins, from their specs. `losskit list` shows those you have; "
+        "[the atlas](atlas.md) compares what they see and what they cost."
     )
     table = "\n".join(["| loss | tags | |", "|---|---|---|", *rows])
     _write(folder / "index.md", f"# Catalogue\n\n{intro}\n\n{table}\n\n{toc}\n")
@@ -51,11 +60,13 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text)
 
 
-def section(spec: LossSpec) -> str:
-    """A loss: summary, signature, docstring, paper, config."""
+def section(spec: LossSpec, figures: Mapping[str, Any], formulas: Mapping[str, str]) -> str:
+    """A loss: summary, signature, formula, docstring, paper, picture, cost, config."""
     signature = loss_signature(spec)
     config = yaml.safe_dump(example_config(spec, signature["inputs"]), sort_keys=False)
     lines = [f"## {spec.name}", "", spec.summary, ""]
+    if spec.name in formulas:
+        lines += ["$$", formulas[spec.name], "$$", ""]
     if spec.aliases:
         lines += [f"Also called {', '.join(f'`{alias}`' for alias in spec.aliases)}.", ""]
     for title, parameters in (
@@ -67,6 +78,8 @@ def section(spec: LossSpec) -> str:
     lines += [*markdown(_documentation(spec)), ""]
     if spec.paper:
         lines += [f"Paper: {_linked(spec.paper)}", ""]
+    entries = atlas.entries_of(spec, figures)
+    lines += atlas.picture(entries) if entries else [atlas.without(spec), ""]
     return "\n".join([*lines, "```yaml", config.rstrip(), "```", ""])
 
 

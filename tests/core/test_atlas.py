@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import sys
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 
@@ -158,6 +159,18 @@ def test_cost_of_a_loss_that_works_ten_times_as_much() -> None:
     assert cost.memory == pytest.approx(1 + 64 * 62**2 / (3 * 64**2), rel=0.1)
 
 
+def test_memory_leaves_out_what_was_there() -> None:
+    image = torch.rand(1, 3, 64, 64)
+    mask = torch.rand(1, 3, 64, 64)  # in no module, as a shared network's weights are
+
+    def weighted(pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return (mask.mT.mT * pred).sum()
+
+    for _ in range(3):  # addresses are used again and again
+        assert cost_of(weighted, image, image + 0.1).memory == 0
+        assert cost_of(losskit.create("L1Loss"), image, image + 0.1).memory == 1
+
+
 def test_losses_are_found_by_their_examples(core_only) -> None:
     found = list(find_image_losses(size=32))
     labels = [item.label for item in found if isinstance(item, ImageLoss)]
@@ -212,6 +225,17 @@ def test_third_party_losses_are_found(core_only, photo) -> None:
     ((label, why),) = find_image_losses([{"type": "vector"}], size=48)
     assert label == "vector"
     assert "gives torch.Size([1, 3, 48, 48]), not a number" in why
+
+
+def test_what_losses_print_stays_out_of_the_json(core_only, tmp_path, capsys) -> None:
+    @losskit.register(summary="Tells what it does.")
+    def chatty(pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        sys.stdout.write("Downloading ...\n")
+        return (pred - target).abs().mean()
+
+    argv = ["--loss", "chatty", "--size", "16", "--out", str(tmp_path), "--json"]
+    assert main(["atlas", *argv]) == 0
+    assert json.loads(capsys.readouterr().out)["losses"][0]["loss"] == "chatty"
 
 
 def test_signed_colours() -> None:

@@ -52,6 +52,12 @@ def test_proposed_weights_give_the_wished_ratio() -> None:
     assert shares == pytest.approx([0.25, 0.75])
 
 
+def test_objectives_report_is_the_same() -> None:
+    objective = Objective([{"type": "L1Loss"}, {"type": "MSELoss"}])
+    ratio = {"loss_l1": 3.0}
+    assert objective.report([batch()], ratio=ratio) == report(objective, [batch()], ratio=ratio)
+
+
 def test_terms_that_pull_apart_are_seen() -> None:
     terms = [
         {"type": "MSELoss"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,9 @@ from losskit.errors import (
     nearest,
 )
 from losskit.term import Term
+
+if TYPE_CHECKING:
+    from losskit.balance import BalanceReport
 
 _ON_NONFINITE = ("raise", "warn", "skip", "ignore")
 
@@ -277,6 +280,21 @@ class Objective(nn.Module):
             for buffer, before in kept:
                 buffer.copy_(before)
         return norms
+
+    def report(
+        self,
+        batches: Iterable[Mapping[str, Any]],
+        wrt: str | Tensor | Iterable[Tensor] = "pred",
+        *,
+        ratio: Mapping[str, float] | None = None,
+    ) -> BalanceReport:
+        """Which term dominates over some batches, and weights for a wished ratio.
+
+        As [`losskit.balance.report`][losskit.balance.report], which says what each argument means.
+        """
+        from losskit.balance import report  # it needs objectives, so it cannot come first
+
+        return report(self, batches, wrt, ratio=ratio)
 
     def get_extra_state(self) -> dict[str, int]:
         """The step count that drives schedules, for checkpoints."""

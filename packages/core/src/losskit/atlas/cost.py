@@ -6,7 +6,7 @@ import contextlib
 import gc
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -88,7 +88,9 @@ def _timed(loss: ImageFunction, image: Tensor, clean: Tensor, calls: int = 1) ->
 
 def _kept(loss: ImageFunction, image: Tensor, clean: Tensor) -> int:
     """Bytes saved for the backward pass, each storage once; not what was there before the call."""
-    there = set(_addresses())
+    # Weights too that no module owns (shared trunks). Held, so that none leaves its address to another.
+    alive = [thing for thing in gc.get_objects() if issubclass(type(thing), Tensor)]
+    there = set(_addresses(alive))
     storages: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -103,9 +105,7 @@ def _kept(loss: ImageFunction, image: Tensor, clean: Tensor) -> int:
     return sum(storages.values())
 
 
-def _addresses() -> Iterator[int]:
-    """Where the data of every living tensor is: weights too that no module owns (shared trunks)."""
-    for thing in gc.get_objects():
-        if issubclass(type(thing), Tensor):
-            with contextlib.suppress(RuntimeError, NotImplementedError):  # without data of its own
-                yield thing.untyped_storage().data_ptr()
+def _addresses(tensors: Iterable[Tensor]) -> Iterator[int]:
+    for tensor in tensors:
+        with contextlib.suppress(RuntimeError, NotImplementedError):  # without data of its own
+            yield tensor.untyped_storage().data_ptr()

@@ -177,6 +177,9 @@ def _card(entry: Entry, folder: Path) -> str:
     flag = ' <span class="flag">random weights</span>' if loss.random else ""
     paper = f"<br>{escape(loss.spec.paper)}" if loss.spec.paper else ""
     note = f"<br>{escape(loss.note)}" if loss.note else ""
+    note += (
+        f"<br>true weights cannot be had here: {escape(loss.missing[:200])}" if loss.missing else ""
+    )
     cost = entry.cost
     price = (
         f"time {number(cost.time)}× L1 ({number(cost.milliseconds)} ms) · memory {number(cost.memory)}× L1 · "

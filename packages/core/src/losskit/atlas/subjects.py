@@ -31,7 +31,8 @@ class ImageLoss:
         rest: the other inputs, from the loss's example.
         span: the values of black and white.
         random: whether the network inside has random weights.
-        note: how it was made, where that needs saying.
+        note: how it was made, where that is not as it is by default.
+        missing: why the true weights cannot be had here, if they were asked for.
     """
 
     spec: LossSpec
@@ -43,6 +44,7 @@ class ImageLoss:
     span: tuple[float, float] = (0.0, 1.0)
     random: bool = False
     note: str = ""
+    missing: str = ""
     _scaled: tuple[Tensor, Tensor] | None = field(default=None, repr=False)
 
     def __call__(self, image: Tensor, clean: Tensor) -> Tensor:
@@ -108,7 +110,7 @@ def find_image_losses(
 def _short(value: Any) -> str:
     """An option's value for a label."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(map(str, value)) + "}" if len(value) < 3 else "{…}"
+        return "{" + (", ".join(map(str, value)) if len(value) < 3 else "…") + "}"
     return str(value)
 
 
@@ -119,16 +121,13 @@ class _Way:
     arguments: Mapping[str, Any]
     random: bool = False
 
-    def note(self, before: Exception | None) -> str:
+    def note(self) -> str:
         shown = [
             f"{key}={type(value).__name__ if isinstance(value, nn.Module) else _short(value)}"
             for key, value in self.arguments.items()
             if not (key == "weights" and self.random)
         ]
-        notes = [f"made with {', '.join(shown)}"] if shown else []
-        if self.random and before is not None:
-            notes.append(f"true weights cannot be had here: {one_line(before):.160}")
-        return "; ".join(notes)
+        return f"made with {', '.join(shown)}" if shown else ""
 
 
 def _prepare(
@@ -157,7 +156,9 @@ def _prepare(
             missing_weights = missing_weights or (error if not way.random else None)
             continue
         loss.random = way.random
-        loss.note = "" if options else way.note(missing_weights if true_weights else None)
+        loss.note = "" if options else way.note()
+        if way.random and true_weights and missing_weights is not None:
+            loss.missing = one_line(missing_weights)
         return loss
     raise AssertionError("there is always a way to try")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,7 +75,8 @@ def _atlas(arguments: argparse.Namespace) -> int:
     found = find_image_losses(configs, size=arguments.size, true_weights=arguments.true_weights)
     total = sum(len(list_losses()) if config["type"] == "all" else 1 for config in configs)
     total = total or len(list_losses())
-    with steps_of(total, "measuring") as show:
+    # Libraries that fetch weights print; what goes to stdout is the report only.
+    with steps_of(total, "measuring") as show, contextlib.redirect_stdout(sys.stderr):
         for item in found:
             if isinstance(item, tuple):
                 skipped.append(item)

@@ -162,9 +162,31 @@ def _defaults(parameters: Mapping[str, Any]) -> dict[str, str]:
 
 
 def example_config(spec: LossSpec, inputs: Mapping[str, str]) -> dict[str, Any]:
-    """A config of the loss that routes each of its required inputs."""
+    """A config of the loss with its required arguments, which routes its required inputs."""
     required = [name for name, default in inputs.items() if default == "required"]
-    return {"type": spec.name, "loss_weight": 1.0, "data_info": {n: n for n in required}}
+    return {
+        "type": spec.name,
+        **_required_arguments(spec),
+        "loss_weight": 1.0,
+        "data_info": {n: n for n in required},
+    }
+
+
+def _required_arguments(spec: LossSpec) -> dict[str, Any]:
+    """What the loss cannot be made without, with its example's values where these are plain."""
+    from losskit.spec import resolve_target
+
+    needed = [n for n, default in loss_signature(spec)["arguments"].items() if default == "required"]
+    if not needed:
+        return {}
+    values = resolve_target(spec.example)().arguments if spec.example else {}
+    plain = (str, int, float, bool, list, tuple, dict)
+    return {
+        name: (list(value) if isinstance(value, tuple) else value)
+        if isinstance(value := values.get(name), plain)
+        else "..."
+        for name in needed
+    }
 
 
 def _yaml(config: Mapping[str, Any]) -> list[str]:

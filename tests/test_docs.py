@@ -1,0 +1,163 @@
+"""The documentation holds together: links, anchors, YAML, and a catalogue without gaps."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import yaml
+from markdown_it import MarkdownIt
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(
+    path
+    for pattern in ("*.md", "docs/*.md", "docs/guides/*.md", "packages/*/README.md")
+    for path in (*ROOT.glob(pattern), *ROOT.glob(f"examples/*/{pattern}"))
+    if path.parent.name not in ("docs/examples", "docs/catalogue")
+) + sorted(ROOT.glob("changelog.d/*.md"))
+#: Written by the docs' build, so that a fresh clone does not have them.
+GENERATED = ("docs/catalogue/", "docs/examples/")
+YAML_FILES = sorted(
+    path
+    for pattern in ("*.yaml", "*.yml", "*.cff", ".*.yaml")
+    for folder in (ROOT, *(ROOT / n for n in ("docs", "examples", ".github", "packages")))
+    for path in (folder.glob(pattern) if folder == ROOT else folder.rglob(pattern))
+    if not any(part in ("_build", "_extra") for part in path.parts)
+)
+
+
+class _HtmlLinks(HTMLParser):
+    """Links of raw HTML inside Markdown."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.links += [value for key, value in attrs if key in ("href", "src") and value]
+
+
+@cache
+def links_of(path: Path) -> tuple[str, ...]:
+    found: list[str] = []
+    for token in MarkdownIt("commonmark").enable("table").parse(path.read_text(encoding="utf-8")):
+        for child in (token, *(token.children or ())):
+            if child.type in ("link_open", "image"):
+                found.append(str(child.attrs.get("href") or child.attrs.get("src")))
+            elif child.type in ("html_inline", "html_block"):
+                found += _HtmlLinks(child.content).links
+    return tuple(found)
+
+
+@cache
+def anchors_of(path: Path) -> frozenset[str]:
+    """Headings as GitHub and MyST make them."""
+    tokens = MarkdownIt("commonmark").parse(path.read_text(encoding="utf-8"))
+    headings = [
+        "".join(child.content for child in tokens[index + 1].children or ())
+        for index, token in enumerate(tokens)
+        if token.type == "heading_open"
+    ]
+    return frozenset(re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings)
+
+
+def internal_links() -> Iterator[tuple[Path, str]]:
+    for page in PAGES:
+        for link in links_of(page):
+            if not re.match(r"[a-z]+:", link):
+                yield page, link
+
+
+def test_pages_are_found() -> None:
+    names = {path.relative_to(ROOT).as_posix() for path in PAGES}
+    assert {"README.md", "docs/index.md", "docs/guides/gan.md", "packages/gan/README.md"} <= names
+    assert "examples/style-transfer/README.md" in names
+    assert len(list(internal_links())) > 30
+
+
+def broken(page: Path, link: str) -> str:
+    """What is wrong with a link, or nothing."""
+    name, _, anchor = link.partition("#")
+    target = (page.parent / name).resolve() if name else page
+    place = target.relative_to(ROOT).as_posix() if target.is_relative_to(ROOT) else str(target)
+    if place.startswith(GENERATED):
+        return "" if page.is_relative_to(ROOT / "docs") else "exists only in the built docs"
+    if not target.exists():
+        return f"there is no {place}"
+    if anchor and target.suffix == ".md" and anchor not in anchors_of(target):
+        return f"{place} has no heading for #{anchor}: {', '.join(sorted(anchors_of(target)))}"
+    return ""
+
+
+def test_internal_links_lead_somewhere() -> None:
+    faults = [
+        f"{page.relative_to(ROOT)}: {link}: {fault}"
+        for page, link in internal_links()
+        if (fault := broken(page, link))
+    ]
+    assert faults == []
+
+
+def test_a_broken_link_would_be_found(tmp_path) -> None:
+    page = ROOT / "README.md"
+    assert "there is no docs/nowhere.md" in broken(page, "docs/nowhere.md")
+    assert "has no heading" in broken(page, "docs/concepts.md#nowhere")
+    assert broken(page, "docs/concepts.md#keys-of-a-term") == ""
+    (tmp_path / "a.md").write_text(
+        '[x](y.md) ![i](z.svg)\n\n| t |\n|---|\n| [u](v.md) |\n\n<a href="w">'
+    )
+    assert links_of(tmp_path / "a.md") == ("y.md", "z.svg", "v.md", "w")
+
+
+@pytest.mark.parametrize("path", YAML_FILES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_yaml_files_can_be_read(path: Path) -> None:
+    assert yaml.safe_load(path.read_text(encoding="utf-8")) is not None
+
+
+@pytest.fixture(scope="module")
+def catalogue(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The catalogue's section of each loss, as the docs' build writes it."""
+    pytest.importorskip("losskit_gan")
+    folder = tmp_path_factory.mktemp("docs") / "catalogue"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "docs" / "_ext"))
+        import catalogue as extension
+
+        extension.write_catalogue(folder)
+        for name in ("catalogue", "atlas"):
+            sys.modules.pop(name, None)
+    sections = {}
+    for path in folder.glob("*.md"):
+        if path.stem not in ("index", "atlas"):
+            for text in re.split(r"^## ", path.read_text(encoding="utf-8"), flags=re.M)[1:]:
+                sections[text.partition("\n")[0]] = text
+    return sections
+
+
+def test_catalogue_has_every_loss_and_all_of_each(catalogue) -> None:
+    from losskit.registry import list_losses
+
+    specs = [spec for spec in list_losses() if spec.namespace != "local"]
+    assert {spec.name for spec in specs} <= set(catalogue)
+    for spec in specs:
+        text = catalogue[spec.name]
+        for part in ("Arguments: ", "Inputs: ", "$", "Paper: ", "```yaml", "Cost: "):
+            assert part in text, (spec.name, part)
+        if "image" in spec.tags:
+            assert "<svg" in text, spec.name
+
+
+def test_formulas_are_of_losses_that_there_are(catalogue) -> None:
+    formulas = yaml.safe_load((ROOT / "docs" / "formulas.yaml").read_text(encoding="utf-8"))
+    assert set(formulas) <= set(catalogue)
+
+
+def test_atlas_figures_name_nothing_of_the_machine() -> None:
+    text = (ROOT / "docs" / "atlas.json").read_text(encoding="utf-8")
+    assert re.findall(r"(?<![\w.:/])/(?:root|home|tmp|work|Users)/", text) == []
