@@ -91,6 +91,9 @@ def page(atlas: Mapping[str, Any], *, whole: bool) -> str:
         "differs is the loss's own view. Values are the increase over the clean photograph's value, in units "
         "of the increase under noise of σ = 0.1; in brackets the rank, 1 for what the loss minds most.",
         "",
+        "```{table}",
+        ":class: atlas-table",
+        "",
         "| loss | " + " | ".join(d.name for d in DISTORTIONS) + " |",
         "|---" * (1 + len(DISTORTIONS)) + "|",
     ]
@@ -105,6 +108,7 @@ def page(atlas: Mapping[str, Any], *, whole: bool) -> str:
         for entry in entries
     ]
     parts += [
+        "```",
         "",
         "\\* with random weights: the true ones could not be had where this was measured. The cost is right; the "
         "ranking is that of an untrained network.",

@@ -176,7 +176,9 @@ def _required_arguments(spec: LossSpec) -> dict[str, Any]:
     """What the loss cannot be made without, with its example's values where these are plain."""
     from losskit.spec import resolve_target
 
-    needed = [n for n, default in loss_signature(spec)["arguments"].items() if default == "required"]
+    needed = [
+        n for n, default in loss_signature(spec)["arguments"].items() if default == "required"
+    ]
     if not needed:
         return {}
     values = resolve_target(spec.example)().arguments if spec.example else {}
