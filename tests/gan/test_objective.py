@@ -212,3 +212,43 @@ def test_wrong_outputs(outputs):
         objective.discriminator({**outputs, "disc_pred_real": torch.full((4, 1), float("nan"))})
     with pytest.raises(ValueError, match="player must be"):
         objective(outputs, player="critic")
+
+
+@losskit.register(name="ImportingForTest")
+class ImportingForTest(nn.Module):
+    def __init__(self, allow_import=False):
+        super().__init__()
+        self.allowed = allow_import
+
+    def forward(self, pred):
+        return pred.mean()
+
+
+@pytest.mark.parametrize("allow", [False, True])
+def test_leave_to_import_reaches_every_loss(allow):
+    term = {"type": "ImportingForTest", "data_info": {"pred": "x"}}
+    objective = GANObjective(None, term, [term], allow_import=allow)
+    losses = [m for m in objective.modules() if isinstance(m, ImportingForTest)]
+    assert [loss.allowed for loss in losses] == [allow, allow]
+    with pytest.raises(ConfigError, match="cannot give itself leave"):
+        GANObjective(None, {**term, "allow_import": True}, allow_import=True)
+
+
+def test_what_an_iteration_needs_and_what_it_differentiates():
+    path = {"fake_imgs": "fake_imgs", "latents": "latents"}
+    objective = GANObjective(
+        {"type": "PairedForTest"},
+        gen_auxiliary_loss=[
+            {"type": "GeneratorPathRegularizer", "interval": 4, "data_info": path},
+            {"type": "SquareForTest", "start": 2, "data_info": {"pred": "lq"}},
+        ],
+    )
+    assert objective.needs("generator", "disc_pred_real", 1)
+    assert [objective.needs("generator", "lq", step) for step in range(4)] == [0, 0, 1, 1]
+    assert [objective.differentiates("generator", step) for step in range(5)] == [1, 0, 0, 0, 1]
+    assert not objective.differentiates("discriminator", 0)
+    adaptive = {"adaptive": {"reference": "loss_l1", "wrt": "pred"}}
+    objective = GANObjective(
+        {"type": "HingeForTest", "loss_weight": adaptive}, gen_auxiliary_loss={"type": "L1Loss"}
+    )
+    assert objective.differentiates("generator", 0)
