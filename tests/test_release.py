@@ -1,0 +1,134 @@
+"""A release could go out today: one version, sound metadata, a workflow that publishes without a token."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
+
+
+def project(root: Path, name: str) -> dict[str, Any]:
+    text = (root / "packages" / name / "pyproject.toml").read_text(encoding="utf-8")
+    return dict(tomllib.loads(text)["project"])
+
+
+def version(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / ".ci" / "version.py"), "--root", str(root), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """What the version is written into."""
+    for name in PACKAGES:
+        (tmp_path / "packages" / name).mkdir(parents=True)
+        source = ROOT / "packages" / name / "pyproject.toml"
+        shutil.copy(source, tmp_path / "packages" / name)
+    shutil.copy(ROOT / "CITATION.cff", tmp_path)
+    return tmp_path
+
+
+def test_all_packages_are_at_one_version() -> None:
+    done = version(ROOT, "--check", project(ROOT, "core")["version"])
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_tag_sets_every_version_and_pins_the_core(copy) -> None:
+    names = {name: project(copy, name)["name"] for name in PACKAGES}
+    assert version(copy, "--check", "7.8.9rc1").returncode == 1
+    assert version(copy, "7.8.9rc1").returncode == 0
+    assert version(copy, "--check", "7.8.9rc1").returncode == 0
+    for name in PACKAGES:
+        after, before = project(copy, name), project(ROOT, name)
+        assert after["version"] == "7.8.9rc1"
+        assert after["name"] == names[name]
+        if name != "core":
+            assert "losskit==7.8.9rc1" in after["dependencies"]
+        kept = [d for d in before["dependencies"] if not d.startswith("losskit")]
+        assert [d for d in after["dependencies"] if not d.startswith("losskit")] == kept
+    assert "losskit[images]==7.8.9rc1" in project(copy, "gan")["optional-dependencies"]["train"]
+    assert yaml.safe_load((copy / "CITATION.cff").read_text())["version"] == "7.8.9rc1"
+    assert version(copy, "7.9.0").returncode == 0  # and again, from pinned to pinned
+    assert "losskit==7.9.0" in project(copy, "gan")["dependencies"]
+
+
+def test_what_is_no_version_is_refused(copy) -> None:
+    done = version(copy, "v1.2")
+    assert done.returncode == 2
+    assert "'v1.2' is not a version such as 1.2.3" in done.stderr
+
+
+def test_workflow_publishes_by_trust_and_checks_first() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text())
+    assert workflow[True]["push"]["tags"] == ["v*"]  # YAML 1.1 reads "on" as true
+    build, publish = workflow["jobs"]["build"], workflow["jobs"]["publish"]
+    commands = " ".join(step.get("run", "") for step in build["steps"])
+    for part in (".ci/version.py", "uv build --all-packages", "twine check --strict"):
+        assert part in commands
+    assert publish["needs"] == ["build", "installs"]
+    pythons = workflow["jobs"]["installs"]["strategy"]["matrix"]["python"]
+    assert pythons == ["3.11", "3.12", "3.13"]
+    assert publish["permissions"] == {"id-token": "write"}
+    assert publish["steps"][-1]["uses"].startswith("pypa/gh-action-pypi-publish@")
+    assert "password" not in str(workflow)
+
+
+def test_citation_has_what_the_format_requires() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors", "version", "license"} <= set(citation)
+
+
+def test_issue_forms_are_complete() -> None:
+    forms = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
+    assert len(forms) >= 2
+    for path in forms:
+        form = yaml.safe_load(path.read_text(encoding="utf-8"))
+        assert form["name"], path
+        assert form["description"], path
+        for field in form["body"]:
+            assert field["type"] in ("textarea", "input", "markdown", "dropdown", "checkboxes")
+            assert field["attributes"]["label"], path
+
+
+def test_hooks_run_what_ci_runs() -> None:
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    hooks = " ".join(hook["entry"] for repo in config["repos"] for hook in repo["hooks"])
+    for tool in ("ruff check", "ruff format", "mypy"):
+        assert tool in hooks
+        assert tool in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(shutil.which("uv") is None, reason="building needs uv")
+def test_source_distribution_is_whole_and_sound(tmp_path) -> None:
+    pytest.importorskip("twine")
+    command = [
+        "uv",
+        "build",
+        "--quiet",
+        "--sdist",
+        "--out-dir",
+        tmp_path,
+        ROOT / "packages" / "core",
+    ]
+    subprocess.run([str(part) for part in command], check=True)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        names = [Path(*Path(name).parts[1:]).as_posix() for name in tar.getnames()]
+    assert {"pyproject.toml", "README.md", "LICENSE", "src/losskit/py.typed"} <= set(names)
+    checked = subprocess.run(
+        [sys.executable, "-m", "twine", "check", "--strict", str(archive)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout
