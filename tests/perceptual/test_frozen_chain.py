@@ -187,3 +187,9 @@ def test_weights_that_take_gradients_get_them() -> None:
     network = VggNetwork("vgg11").eval()
     total(network(torch.rand(1, 3, 16, 16), ("3",))).backward()
     assert network.features[0].weight.grad.abs().sum() > 0
+
+
+def test_the_compile_option_leaves_the_chain_to_itself_on_the_cpu() -> None:
+    network = VggNetwork("vgg11")
+    assert network.compiled("cpu") is network
+    assert network.compiled("cuda") is not network

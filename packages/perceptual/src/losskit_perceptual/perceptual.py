@@ -101,7 +101,8 @@ class PerceptualLoss(Loss):
         reduction: over samples: ``"mean"``, ``"sum"``, or ``"none"`` for one value a sample.
         precision: ``None``, ``"bf16"`` or ``"fp16"``, for the network only. Its gradients are noisy.
         channels_last: faster convolutions on many devices.
-        compile: run the network through ``torch.compile``.
+        compile: run the network through ``torch.compile``. On the CPU it changes nothing for a VGG,
+            whose backward pass is written by hand there and faster than the compiler's.
 
     Raises:
         ValueError: an option is unknown or contradicts another, or the network lacks a layer.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -38,6 +39,16 @@ class FeatureNetwork(nn.Module):
                 f"{nearest(layer, self.layer_names)}; it has {', '.join(self.layer_names)}"
             )
         return layer
+
+    def compiled(self, device: str) -> Callable[..., tuple[Tensor, ...]]:
+        """What ``compile=True`` runs: the network through ``torch.compile``, unless it knows better.
+
+        Args:
+            device: the kind it will run on: ``"cpu"``, ``"cuda"``, ...
+        """
+        del device
+        run: Callable[..., tuple[Tensor, ...]] = torch.compile(self)
+        return run
 
     def train(self, mode: bool = True) -> FeatureNetwork:
         """Stay in evaluation mode: a trunk is frozen for good."""

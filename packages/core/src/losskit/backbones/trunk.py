@@ -87,7 +87,8 @@ class Trunk:
             if key not in self._ready:
                 if mode.compile:
                     plain = self.prepare(kind, index, dtype, mode._replace(compile=False))
-                    self._ready[key] = torch.compile(plain)
+                    assert isinstance(plain, FeatureNetwork)
+                    self._ready[key] = plain.compiled(kind)
                 else:
                     device = torch.device(kind) if index is None else torch.device(kind, index)
                     self._ready[key] = self._copy(device, dtype, mode.channels_last)
