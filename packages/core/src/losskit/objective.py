@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,19 +10,12 @@ from torch import Tensor, nn
 
 from losskit.adaptive import AdaptiveWeight, gradient_norm
 from losskit.backbones import shared_features
-from losskit.errors import (
-    ConfigError,
-    MissingOutputError,
-    NonFiniteError,
-    NonFiniteWarning,
-    nearest,
-)
+from losskit.errors import ConfigError, MissingOutputError, nearest
+from losskit.nonfinite import NonFiniteGuard
 from losskit.term import Term
 
 if TYPE_CHECKING:
     from losskit.balance import BalanceReport
-
-_ON_NONFINITE = ("raise", "warn", "skip", "ignore")
 
 
 class ObjectiveOutput(NamedTuple):
@@ -58,18 +50,12 @@ class Objective(nn.Module):
         self, terms: Iterable[Term | Mapping[str, Any]], *, on_nonfinite: str = "raise"
     ) -> None:
         super().__init__()
-        if on_nonfinite not in _ON_NONFINITE:
-            raise ConfigError(
-                f"on_nonfinite must be one of {', '.join(_ON_NONFINITE)}, not {on_nonfinite!r}"
-                + nearest(str(on_nonfinite), _ON_NONFINITE)
-            )
+        self._guard = NonFiniteGuard(on_nonfinite)
         if isinstance(terms, (Mapping, Term, str)) or not isinstance(terms, Iterable):
             raise ConfigError(f"an objective takes a list of terms, not one {type(terms).__name__}")
         self.terms = nn.ModuleList([_as_term(term) for term in terms])
         if not self.terms:
             raise ConfigError("an objective needs at least one term")
-        self.on_nonfinite = on_nonfinite
-        self._pending: tuple[list[str], Tensor] | None = None
         self._scheduled = any(not term.schedule.is_constant for term in self._each())
         self._iteration = 0
         self._check_adaptive()
@@ -116,7 +102,7 @@ class Objective(nn.Module):
                 f"(pred=..., target=...), not {type(outputs).__name__}"
             )
         outputs = {**(outputs or {}), **more}
-        self.check()
+        self._guard.check()
         iteration = self._next_iteration(outputs)
         with shared_features(self):
             values = self._values(outputs, iteration)
@@ -179,9 +165,9 @@ class Objective(nn.Module):
     def _finish(
         self, values: list[tuple[Term, dict[str, Tensor]]], outputs: Mapping[str, Any]
     ) -> ObjectiveOutput:
-        skipped: set[int] = set()
-        if self.on_nonfinite != "ignore" and not torch.compiler.is_compiling():
-            skipped = self._guard(values)
+        skipped = self._guard.look(
+            [(i, n, value) for i, (_, parts) in enumerate(values) for n, value in parts.items()]
+        )
         logs: dict[str, Tensor] = {}
         total: Tensor | None = None
         for index, (term, parts) in enumerate(values):
@@ -199,23 +185,10 @@ class Objective(nn.Module):
             total = torch.zeros((), device=_device_of(outputs), requires_grad=True)
         return ObjectiveOutput(total, logs)
 
-    def _guard(self, values: list[tuple[Term, dict[str, Tensor]]]) -> set[int]:
-        """Look for NaN and infinity; gives the indices of the terms to leave out."""
-        flat = [
-            (index, name, value)
-            for index, (_, parts) in enumerate(values)
-            for name, value in parts.items()
-        ]
-        if not flat:
-            return set()
-        finite = torch.stack([torch.isfinite(value.detach()).all() for _, _, value in flat])
-        if self.on_nonfinite == "skip":
-            fine = finite.tolist()
-            return {index for (index, _, _), ok in zip(flat, fine, strict=True) if not ok}
-        self._pending = ([name for _, name, _ in flat], finite)
-        if finite.device.type == "cpu":
-            self.check()
-        return set()
+    @property
+    def on_nonfinite(self) -> str:
+        """What is done about a term that is NaN or infinite."""
+        return self._guard.policy
 
     def check(self) -> None:
         """Report what the last step left to report; on an accelerator, call it before a checkpoint.
@@ -224,19 +197,7 @@ class Objective(nn.Module):
             NonFiniteError: a term of the last step was NaN or infinite and
                 ``on_nonfinite="raise"``.
         """
-        if self._pending is None:
-            return
-        (names, finite), self._pending = self._pending, None
-        if bool(finite.all()):
-            return
-        bad = [name for name, fine in zip(names, finite.tolist(), strict=True) if not fine]
-        message = (
-            f"{', '.join(bad)} {'is' if len(bad) == 1 else 'are'} NaN or infinite; look at that "
-            "term's inputs, or set on_nonfinite to 'skip'"
-        )
-        if self.on_nonfinite == "raise":
-            raise NonFiniteError(message)
-        warnings.warn(message, NonFiniteWarning, stacklevel=3)
+        self._guard.check()
 
     def gradient_norms(
         self, outputs: Mapping[str, Any], *, wrt: Tensor | str | Iterable[Tensor]
@@ -303,10 +264,6 @@ class Objective(nn.Module):
     def set_extra_state(self, state: dict[str, int]) -> None:
         """Restore what ``get_extra_state`` gave."""
         self._iteration = int(state["iteration"])
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Pickle and deepcopy without the last step's leftovers."""
-        return {**self.__dict__, "_pending": None}
 
 
 def _as_term(term: Term | Mapping[str, Any]) -> Term:
