@@ -233,6 +233,8 @@ def test_pictures_and_names(files, tmp_path) -> None:
         (["--size", "4", "--input", "pred=x.png"], "a name of its own"),
         (["--size", "4", "--init", "no.png"], "there is no file no.png"),
         (["--latent-network", "m", "--allow-import"], "must be MODULE:FACTORY"),
+        (["--size", "4", "--device", "cuda:99"], "--device cuda:99: "),
+        (["--size", "4", "--device", "bogus"], "--device bogus: "),
     ],
 )
 def test_wrong_options_are_one_line(files, tmp_path, capsys, argv, message) -> None:
@@ -240,6 +242,19 @@ def test_wrong_options_are_one_line(files, tmp_path, capsys, argv, message) -> N
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("losskit: ")
     assert message in error
+
+
+def test_what_cannot_descend_or_be_written_is_one_line(files, tmp_path, capsys) -> None:
+    (tmp_path / "watched.yaml").write_text("terms: [{type: MSELoss, loss_name: mse}]")
+    (tmp_path / "taken").write_text("")
+    target = ["--target", files[1], "--steps", "1"]
+    for argv, message in (
+        ([files[0], *target, "--lr", "nan"], "lr must be positive, not nan"),
+        ([str(tmp_path / "watched.yaml"), *target], "only monitored: there is nothing to descend"),
+        ([files[0], *target, "--out", str(tmp_path / "taken")], "cannot write to"),
+    ):
+        assert main(["optimize", "--out", str(tmp_path / "out"), *argv]) == 1
+        assert message in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_library_run_and_animation(tmp_path) -> None:

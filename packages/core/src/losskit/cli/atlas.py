@@ -119,10 +119,14 @@ def _report(
         )
     else:
         print(
-            f"{page}: {len(entries)} losses on {len(photos)} photographs"
-            + (f"; {len(others)} judge no image" if others else "")
+            f"{page}: {_count(entries, 'loss', 'es')} on {_count(photos, 'photograph')}"
+            + (f"; {_count(others, 'other')} without an image to judge" if others else "")
         )
     return 0
+
+
+def _count(things: Sequence[object], word: str, more: str = "s") -> str:
+    return f"{len(things)} {word}{'' if len(things) == 1 else more}"
 
 
 def _default() -> list[Path]:

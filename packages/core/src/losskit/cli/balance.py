@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from losskit.cli.evaluate import batches, load_pairs, parse_range
 from losskit.cli.images import paired_files
 from losskit.cli.listing import add_json, print_json, print_table
+from losskit.cli.scoring import check_device
 from losskit.errors import ConfigError, LosskitError
 from losskit.spec import one_line
 
@@ -49,6 +50,7 @@ def _balance(arguments: argparse.Namespace) -> int:
     from losskit.balance import report
     from losskit.config import load_objective
 
+    check_device(arguments.device)
     objective = load_objective(arguments.objective).to(arguments.device).eval()
     result = report(objective, _outputs(arguments), ratio=ratio)
     if arguments.plot:

@@ -13,6 +13,7 @@ from losskit.cli.evaluate import parse_range
 from losskit.cli.listing import add_json, print_json
 from losskit.cli.optimize_inputs import load_images, load_network
 from losskit.cli.progress import interrupt, let_threads_sleep, progress_of
+from losskit.cli.scoring import check_device
 from losskit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def _optimize(arguments: argparse.Namespace) -> int:
     from losskit.optimize.descent import Descent
     from losskit.optimize.run import Run
 
+    check_device(arguments.device)
     torch.manual_seed(arguments.seed)
     network = load_network(arguments)
     objective = load_objective(arguments.objective).to(arguments.device)

@@ -99,8 +99,6 @@ def image_term(config: Mapping[str, Any], device: str) -> Term:
     Raises:
         ConfigError: its loss takes other inputs, or there is no such device.
     """
-    import torch
-
     from losskit.factory import build
     from losskit.loss import input_parameters
 
@@ -112,10 +110,21 @@ def image_term(config: Mapping[str, Any], device: str) -> Term:
             f"{term.type_name} does not compare two images: its inputs are {', '.join(inputs)}; "
             "see `losskit list --tag image`"
         )
+    check_device(device)
+    return term.to(device).eval()
+
+
+def check_device(device: str) -> None:
+    """Look before work begins: a loss without parameters would not notice.
+
+    Raises:
+        ConfigError: there is no such device, or none of it here.
+    """
+    import torch
+
     try:
-        torch.empty(0, device=device)  # a loss without parameters would not notice
-        return term.to(device).eval()
-    except (RuntimeError, AssertionError) as error:  # no such device, or none of it here
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
         raise ConfigError(f"--device {device}: {one_line(error)}") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
@@ -35,7 +36,7 @@ class Descent:
             nothing is clipped.
 
     Raises:
-        ConfigError: the optimizer is unknown or ``lr`` is not positive.
+        ConfigError: the optimizer is unknown, ``lr`` is not positive, or no term is optimised.
 
     Example:
         >>> import torch, losskit
@@ -64,8 +65,10 @@ class Descent:
                 f"optimizer must be one of {', '.join(DEFAULT_LR)}, not {optimizer!r}"
                 + nearest(str(optimizer), DEFAULT_LR)
             )
-        if lr is not None and lr <= 0:
+        if lr is not None and not 0 < lr < math.inf:
             raise ConfigError(f"lr must be positive, not {lr!r}")
+        if all(getattr(term, "monitor", False) for term in objective.terms):
+            raise ConfigError("every term is only monitored: there is nothing to descend on")
         self.objective = objective.eval().requires_grad_(False)
         self.outputs = dict(outputs or {})
         self.network = network

@@ -32,7 +32,7 @@ class Run:
 
     Raises:
         LosskitError: the folder holds a run and ``resume`` was not asked for, or holds none, or one
-            of other settings.
+            of other settings; or nothing can be written there.
     """
 
     def __init__(
@@ -56,7 +56,10 @@ class Run:
             raise LosskitError(
                 f"{folder} holds a run already: add --resume to go on, or give another --out"
             )
-        (folder / "snapshots").mkdir(parents=True, exist_ok=True)
+        try:
+            (folder / "snapshots").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LosskitError(f"cannot write to {folder}: {one_line(error)}") from error
         (folder / "run.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         (folder / "log.csv").unlink(missing_ok=True)
         for stale in self.snapshots():
