@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,21 @@ from losskit_clip.examples import tiny_clip
 from losskit_clip.models import load_model, tokenizer_for
 
 
-@pytest.mark.parametrize(("model", "tag"), [("RN50", "openai"), ("ViT-B-32", "laion2b_s34b_b79k")])
-def test_offline_a_tag_fails_with_the_command_that_fetches_it(
-    model: str, tag: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No names are resolved, no proxy is set, and nothing was fetched before."""
+
     def unresolved(*_: Any, **__: Any) -> Any:
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unresolved)
     monkeypatch.setattr("urllib.request.getproxies", dict)
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
+
+
+@pytest.mark.parametrize(("model", "tag"), [("RN50", "openai"), ("ViT-B-32", "laion2b_s34b_b79k")])
+@pytest.mark.usefixtures("offline")
+def test_offline_a_tag_fails_with_the_command_that_fetches_it(model: str, tag: str) -> None:
     command = (
         f"python -c \"import open_clip; open_clip.create_model('{model}', pretrained='{tag}')\""
     )
@@ -33,6 +39,28 @@ def test_offline_a_tag_fails_with_the_command_that_fetches_it(
         CLIPLoss("a cat", model=model, weights=tag)
     assert command in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("offline")
+def test_offline_a_tokenizer_that_would_be_fetched_fails_at_once() -> None:
+    began = time.monotonic()
+    with pytest.raises(
+        WeightsError, match=r"tokenizer of model 'ViT-B-16-SigLIP' cannot be had: .*"
+    ):
+        tokenizer_for("ViT-B-16-SigLIP")
+    assert time.monotonic() - began < 5  # its own retries take a minute
+    assert tokenizer_for("ViT-B-32")(["a cat"]).shape == (1, 77)
+
+
+def test_a_text_tower_whose_layout_is_fetched_is_no_random_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def create_model(*_: Any, **__: Any) -> Any:
+        raise OSError("We couldn't connect")
+
+    monkeypatch.setattr(open_clip, "create_model", create_model)
+    with pytest.raises(WeightsError, match=r"what random weights need of model .* We couldn't"):
+        load_model("roberta-ViT-B-32", "random")
 
 
 def test_missing_file_and_wrong_file_are_named(tmp_path: Path) -> None:

@@ -261,8 +261,14 @@ def test_inputs_are_refused_by_name() -> None:
         loss(image, [3])
     with pytest.raises(TypeError, match="must hold token ids"):
         loss(image, torch.rand(1, 77))
-    with pytest.raises(ValueError, match=r"text must have the shape \(n, 77\), not \(1, 5\)"):
+    with pytest.raises(ValueError, match=r"does not take text of shape \(1, 5\): .* tokenizer"):
         loss(image, torch.zeros(1, 5, dtype=torch.long))
+    with pytest.raises(ValueError, match="index out of range"):
+        loss(image, torch.full((1, 77), 99_999))
+    with pytest.raises(
+        ValueError, match=r"text must have the shape \(n, context\), not \(1, 1, 5\)"
+    ):
+        loss(image, torch.zeros(1, 1, 5, dtype=torch.long))
     with pytest.raises(ValueError, match=r"image must have the shape \(b, 3, h, w\)"):
         loss(torch.rand(1, 1, 16, 16), "a")
     with pytest.raises(ValueError, match="prompts were given"):

@@ -85,7 +85,10 @@ def load_model(model: str | nn.Module, weights: str | None) -> nn.Module:
     seed = random_seed(weights)
     if seed is not None:
         torch.manual_seed(seed)
-        return _create_random(model)
+        try:
+            return _create_random(model)
+        except Exception as error:  # a text tower whose very layout is fetched
+            raise _cannot_fetch(model, None, one_line(error)[:200]) from error
     options: dict[str, Any] = {}
     if weights is not None and not _is_file(weights):
         config = get_pretrained_cfg(model, weights)
@@ -132,19 +135,27 @@ def _check_reachable(model: str, tag: str, config: dict[str, Any]) -> None:
         cached = Path("~/.cache/clip").expanduser() / Path(urlsplit(address).path).name
         if cached.is_file():
             return
+    if why := _unreachable(address):
+        raise _cannot_fetch(model, tag, why)
+
+
+def _unreachable(address: str) -> str:
+    """Why nothing can be fetched from there; empty where it may be possible."""
     host = urlsplit(address).hostname
     if host is None or urllib.request.getproxies():  # a proxy resolves names itself
-        return
+        return ""
     try:
         socket.getaddrinfo(host, 443)
     except OSError as error:
-        raise _cannot_fetch(model, tag, f"{host} cannot be reached: {one_line(error)}") from error
+        return f"{host} cannot be reached: {one_line(error)}"
+    return ""
 
 
 def _cannot_fetch(model: str, tag: str | None, why: str) -> WeightsError:
     given = "" if tag is None else f", pretrained={tag!r}"
+    what = f"the weights {tag!r}" if tag is not None else "what random weights need"
     return WeightsError(
-        f"the weights {tag!r} of model {model!r} cannot be had: {why}; fetch them where there is "
+        f"{what} of model {model!r} cannot be had: {why}; fetch them where there is "
         f'internet with: python -c "import open_clip; open_clip.create_model({model!r}{given})" and '
         "copy that machine's ~/.cache here, or give weights= a path"
     )
@@ -161,6 +172,7 @@ def tokenizer_for(model: str | nn.Module, tokenizer: Tokenizer | None = None) ->
         return tokenizer
     if isinstance(model, str):
         try:
+            _check_tokenizer(model)
             return open_clip.get_tokenizer(model)  # type: ignore[no-any-return]
         except Exception as error:
             raise WeightsError(
@@ -176,3 +188,19 @@ def tokenizer_for(model: str | nn.Module, tokenizer: Tokenizer | None = None) ->
             "give tokenizer=, or tokens instead of strings"
         )
     return clip_tokenizer  # type: ignore[no-any-return]
+
+
+def _check_tokenizer(model: str) -> None:
+    """Fail at once where a tokenizer would be fetched and cannot be; see ``_check_reachable``."""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    config = open_clip.get_model_config(model) or {}
+    repository = config.get("text_cfg", {}).get("hf_tokenizer_name")
+    if not repository:
+        return
+    if isinstance(try_to_load_from_cache(repository, "tokenizer_config.json"), str):
+        return
+    if constants.HF_HUB_OFFLINE:
+        raise OSError("HF_HUB_OFFLINE is set and it is not in the cache")
+    if why := _unreachable(constants.ENDPOINT):
+        raise OSError(why)

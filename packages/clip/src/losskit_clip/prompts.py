@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from losskit.backbones import Backbone, FeatureCache, stamp_of
 from losskit.errors import nearest
+from losskit.spec import one_line
 from losskit_clip.models import Tokenizer, tokenizer_for
 from losskit_clip.towers import text_tower
 
@@ -183,15 +184,6 @@ class TextEncoder:
             self.tower = text_tower(self.model, self.weights)
         return self.tower.features(tokens.float(), grad=False)["embedding"]
 
-    def _context_length(self) -> int | None:
-        """How many tokens a text of this model has, where the model says so."""
-        if self.tower is None:
-            self.tower = text_tower(self.model, self.weights)
-        network: Any = self.tower.network
-        inner = getattr(network.model, "text", network.model)
-        length = getattr(inner, "context_length", None)
-        return length if isinstance(length, int) else None
-
     def __call__(self, text: str | Sequence[str] | Tensor, device: torch.device) -> Tensor:
         """Embeddings of one text, several, or their tokens: ``(n, d)``.
 
@@ -202,12 +194,16 @@ class TextEncoder:
         if isinstance(text, Tensor):
             if text.is_floating_point() or text.dtype == torch.bool:
                 raise TypeError(f"text as a tensor must hold token ids, not {text.dtype}")
-            context = self._context_length()
-            if text.ndim not in (1, 2) or context not in (None, text.shape[-1]):
+            if text.ndim not in (1, 2):
+                raise ValueError(f"text must have the shape (n, context), not {tuple(text.shape)}")
+            tokens = text.to(device) if text.ndim == 2 else text.to(device)[None]
+            try:
+                return self.tokens(tokens)
+            except (RuntimeError, IndexError) as error:
                 raise ValueError(
-                    f"text must have the shape (n, {context or 'context'}), not {tuple(text.shape)}"
-                )
-            return self.tokens(text.to(device) if text.ndim == 2 else text.to(device)[None])
+                    f"the model's text tower does not take text of shape {tuple(text.shape)}: "
+                    f"{one_line(error)[:200]}; tokens come from the model's own tokenizer"
+                ) from error
         texts = (
             [text] if isinstance(text, str) else list(text) if isinstance(text, Sequence) else []
         )
