@@ -1,6 +1,7 @@
 """What sharing saves: three CLIP losses against one, and FaceIdLoss with and without its cache.
 
-Ratios of medians within one process, forward and backward, random weights (they cost the same):
+Ratios of medians within one process, forward and backward, random weights (they cost the same). On the
+CPU it is CPU time that counts, so that a busy machine changes little:
 
     python benchmarks/clip_identity.py [--repeats 7] [--threads 2] [--device cpu] [--json]
 
@@ -30,16 +31,17 @@ def _interleaved(
 ) -> dict[str, float]:
     """Medians in seconds; taking turns spreads the machine's moods over all of them."""
     seconds: dict[str, list[float]] = {name: [] for name in functions}
+    clock = time.process_time if device == "cpu" else time.perf_counter
     for step in range(repeats + 1):
         for name, function in functions.items():
             if device != "cpu":
                 torch.cuda.synchronize()
-            start = time.perf_counter()
+            start = clock()
             function()
             if device != "cpu":
                 torch.cuda.synchronize()
             if step:  # the first is to warm up
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 

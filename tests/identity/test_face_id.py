@@ -280,9 +280,9 @@ def test_the_cached_target_saves_its_pass() -> None:
 
     def seconds(fixed: bool) -> float:
         pred = torch.rand(1, 3, 64, 64) * 2 - 1
-        start = time.perf_counter()
+        start = time.process_time()  # a busy machine must not matter
         loss(pred.requires_grad_(), target if fixed else target.clone())
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     seconds(True)
     assert min(seconds(True) for _ in range(3)) < 0.85 * min(seconds(False) for _ in range(3))
