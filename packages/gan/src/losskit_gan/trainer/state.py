@@ -113,7 +113,7 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
     world_size = trainer.fabric.world_size
     if len(state["ranks"]) != world_size:
         raise checkpoints.CheckpointError(
-            f"the checkpoint was written by {len(state['random'])} processes; resuming exactly "
+            f"the checkpoint was written by {len(state['ranks'])} processes; resuming exactly "
             f"needs as many, not {world_size} (or start anew with model.warm_start)"
         )
     own = state["ranks"][trainer.fabric.global_rank]
