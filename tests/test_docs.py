@@ -153,6 +153,15 @@ def test_catalogue_has_every_loss_and_all_of_each(catalogue) -> None:
             assert "<svg" in text, spec.name
 
 
+@pytest.mark.parametrize("plugin", ["core", "gan"])  # the others' defaults need weights
+def test_configs_of_the_catalogue_build(catalogue, plugin) -> None:
+    import losskit
+
+    for spec in losskit.list_losses(plugin=plugin):
+        config = yaml.safe_load(catalogue[spec.name].partition("```yaml")[2].partition("```")[0])
+        assert losskit.build(config).type_name == spec.name
+
+
 def test_formulas_are_of_losses_that_there_are(catalogue) -> None:
     formulas = yaml.safe_load((ROOT / "docs" / "formulas.yaml").read_text(encoding="utf-8"))
     assert set(formulas) <= set(catalogue)
