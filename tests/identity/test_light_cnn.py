@@ -132,6 +132,7 @@ def test_mmagics_url_is_the_weights_name(
 
 
 @pytest.mark.weights
+@pytest.mark.filterwarnings("ignore:no checksum is published:UserWarning")
 def test_true_weights_see_a_face() -> None:
     try:
         loss = LightCNNFeatureLoss()
