@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -239,7 +240,13 @@ def _together(store, job):
                 TORCHELASTIC_RUN_ID="1", RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2",
                 GROUP_RANK="0", LOCAL_WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT="1",
             )  # fmt: skip
-            dist.init_process_group("gloo", init_method=store.as_uri(), rank=rank, world_size=2)
+            dist.init_process_group(
+                "gloo",
+                init_method=store.as_uri(),
+                rank=rank,
+                world_size=2,
+                timeout=timedelta(seconds=90),  # for the one that waits for a killed one
+            )
             job(rank)
             dist.destroy_process_group()
             code = 0
