@@ -66,6 +66,15 @@ def test_residual_discriminator(size):
     assert net.first.weight.grad.norm() > 0
 
 
+def test_noise_decides_the_image_from_the_start():
+    generator = StyleGenerator(image_size=16, latent_dim=64, mapping_layers=8).eval()
+    with torch.no_grad():
+        codes = generator(torch.randn(32, 64), return_latents=True)["latent"][:, 0]
+        images = generator(torch.randn(32, 64))
+    assert 0.5 < codes.square().mean().sqrt() < 2
+    assert images.std(0).mean() > 0.2 * images.std()
+
+
 def test_styles_too_large_for_half_precision():
     """Their squares overflow there, and one over infinity is a black image."""
     generator = StyleGenerator(image_size=8, latent_dim=6, **SMALL).eval()

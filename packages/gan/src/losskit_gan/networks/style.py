@@ -19,6 +19,7 @@ class _ModulatedConv(nn.Module):
         self.scale = (width * kernel**2) ** -0.5  # equalised learning rate
         self.bias = nn.Parameter(torch.zeros(following))
         self.style = nn.Linear(style_dim, width)
+        nn.init.normal_(self.style.weight, std=style_dim**-0.5)
         nn.init.ones_(self.style.bias)
 
     def forward(self, x: Tensor, code: Tensor, demodulate: bool = True) -> Tensor:
@@ -99,7 +100,11 @@ class StyleGenerator(nn.Module):
         self.latent_dim = latent_dim
         layers: list[nn.Module] = []
         for _ in range(mapping_layers):
-            layers += [nn.Linear(latent_dim, latent_dim), nn.LeakyReLU(0.2)]
+            linear = nn.Linear(latent_dim, latent_dim)
+            # torch's own start would shrink the noise layer by layer, until all images are one.
+            nn.init.kaiming_normal_(linear.weight, a=0.2)
+            nn.init.zeros_(linear.bias)
+            layers += [linear, nn.LeakyReLU(0.2)]
         self.mapping = nn.Sequential(*layers)
         widths = [min(channels << (count - i), max_channels) for i in range(count + 1)]
         self.constant = nn.Parameter(torch.randn(1, widths[0], 4, 4))
