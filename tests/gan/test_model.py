@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 import losskit
 from losskit.errors import ConfigError, MissingOutputError
+from losskit_gan.accumulation import parts_of
 from losskit_gan.model import GANWithCustomizedLoss
 
 
@@ -237,3 +238,15 @@ def test_wrong_use_says_so():
     )
     with pytest.raises(MissingOutputError, match="takes 'lq', which is not in the batch"):
         paired.train_step(real(), optimizers)
+
+
+def test_captions_are_cut_with_their_images() -> None:
+    batch = {
+        "real_imgs": torch.arange(4.0),
+        "text": list("abcd"),
+        "scale": [1.0, 2.0],
+        "name": "four",
+    }
+    parts = list(parts_of(batch, 2))
+    assert [part["text"] for part in parts] == [["a", "b"], ["c", "d"]]
+    assert all(part["scale"] == [1.0, 2.0] and part["name"] == "four" for part in parts)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def parts_of(batch: Mapping[str, Any], count: int) -> Iterator[Mapping[str, Any]]:
-    """Cut the tensors of a batch into ``count`` equal parts; what is not per sample goes to each.
+    """Cut a batch's tensors and lists into ``count`` equal parts; what is not per sample goes to each.
 
     Raises:
         ValueError: the batch has no such parts.
@@ -24,11 +24,15 @@ def parts_of(batch: Mapping[str, Any], count: int) -> Iterator[Mapping[str, Any]
     step = size // count
     for begin in range(0, size, step):
         yield {
-            key: value[begin : begin + step]
-            if isinstance(value, Tensor) and value.ndim and len(value) == size
-            else value
+            key: value[begin : begin + step] if _is_per_sample(value, size) else value
             for key, value in batch.items()
         }
+
+
+def _is_per_sample(value: Any, size: int) -> bool:
+    if isinstance(value, Tensor):
+        return value.ndim > 0 and len(value) == size
+    return isinstance(value, (list, tuple)) and len(value) == size  # captions, file names
 
 
 class BatchAverages:
