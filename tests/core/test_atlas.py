@@ -142,6 +142,16 @@ def test_gradient_loss_ignores_brightness(photo) -> None:
     assert entry.equal["brightness"] < 0.2 * entry.equal["noise"]
 
 
+def test_a_loss_that_falls_with_noise_keeps_its_sign(core_only, photo) -> None:
+    @losskit.register(summary="Likes noise.")
+    def likes_noise(pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return -(pred - target).abs().mean()
+
+    entry = measure_loss(made("likes_noise"), [photo])
+    assert entry.unit > 0
+    assert entry.curves["noise"][3] == pytest.approx(-1)
+
+
 def test_ranks_share_ties() -> None:
     assert ranks_of({"a": 1.0, "b": 3.0, "c": 2.9, "d": -1.0}) == {"b": 1, "c": 1, "a": 3, "d": 4}
 

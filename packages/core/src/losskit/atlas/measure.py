@@ -59,10 +59,10 @@ class Entry:
     Args:
         loss: what was measured.
         curves: by distortion, the increase over the clean photograph's value, one a level, in
-            units of the increase under noise of σ = 0.1; NaN where that is 0.
+            units of the change under noise of σ = 0.1; NaN where that is 0.
         equal: by distortion, the increase at equal PSNR, in the same unit.
         ranks: by distortion, 1 for the one the loss minds most at equal PSNR; ties share a rank.
-        unit: the increase that is 1, in the loss's own units.
+        unit: the change that is 1, in the loss's own units; positive, so that signs stay.
         clean: the loss of the clean photograph with itself.
         gradients: by distortion, the descent direction on the first photograph, ``(3, h, w)``.
         cost: beside L1.
@@ -111,8 +111,8 @@ def measure_loss(loss: ImageLoss, photos: Sequence[Photo]) -> Entry:
             }
         )
     entry.clean = statistics.fmean(clean)
-    entry.unit = statistics.fmean(curve[UNIT[0]][UNIT[1]] for curve in curves)
-    scale = 1 / entry.unit if abs(entry.unit) > 1e-12 else math.nan
+    entry.unit = abs(statistics.fmean(curve[UNIT[0]][UNIT[1]] for curve in curves))
+    scale = 1 / entry.unit if entry.unit > 1e-12 else math.nan
     for distortion in DISTORTIONS:
         name = distortion.name
         columns = zip(*(curve[name] for curve in curves), strict=True)

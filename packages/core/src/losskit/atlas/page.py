@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from textwrap import shorten
 
 from losskit.atlas.charts import costs_of, curves_of
 from losskit.atlas.distortions import DISTORTIONS
@@ -26,7 +27,7 @@ p { margin: .4rem 0; } a { color: inherit; } .soft { color: var(--soft); }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .5rem; text-align: right; font-weight: normal; white-space: nowrap; }
 thead th { font-weight: 600; border-bottom: 1px solid var(--grid); }
-th:first-child { text-align: left; }
+th:first-child { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 9rem; max-width: 17rem; }
 table.steps td { padding: .15rem; text-align: center; font-size: .8rem; color: var(--soft); }
 table.steps img { width: 112px; display: block; border-radius: 3px; }
 article { border-top: 1px solid var(--grid); padding: 1rem 0; }
@@ -178,7 +179,9 @@ def _card(entry: Entry, folder: Path) -> str:
     paper = f"<br>{escape(loss.spec.paper)}" if loss.spec.paper else ""
     note = f"<br>{escape(loss.note)}" if loss.note else ""
     note += (
-        f"<br>true weights cannot be had here: {escape(loss.missing[:200])}" if loss.missing else ""
+        f"<br>true weights cannot be had here: {escape(shorten(loss.missing, 240))}"
+        if loss.missing
+        else ""
     )
     cost = entry.cost
     price = (
@@ -190,7 +193,7 @@ def _card(entry: Entry, folder: Path) -> str:
         f'<article id="{name}"><h3>{escape(loss.label)} '
         f'<small class="soft">{escape(loss.spec.namespace)}</small>{flag}</h3>'
         f"<p>{escape(loss.spec.summary)}</p>"
-        f'<p class="soft">{price}clean image {number(entry.clean)} · noise 0.1 adds '
+        f'<p class="soft">{price}clean image {number(entry.clean)} · noise 0.1 moves it by '
         f"{number(entry.unit)}{paper}{note}</p>"
         f'<div class="scroll">{curves_of(loss.label, entry.curves)}</div><div class="look">{"".join(figures)}</div></article>\n'
     )
