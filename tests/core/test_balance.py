@@ -149,6 +149,15 @@ def files(tmp_path: Path) -> list[str]:
     ]
 
 
+def test_terms_may_compare_with_the_start(files, tmp_path, capsys) -> None:
+    near = "{type: MSELoss, loss_name: loss_near, data_info: {pred: pred, target: init}}"
+    (tmp_path / "o.yaml").write_text(f"terms: [{{type: MSELoss}}, {near}]")
+    assert main([*files, "--json"]) == 0  # by default the start is the target
+    assert [t["share"] for t in json.loads(capsys.readouterr().out)["terms"]] == [0.5, 0.5]
+    assert main([*files, "--init", str(tmp_path / "p"), "--json"]) == 0  # it has not moved yet
+    assert [t["share"] for t in json.loads(capsys.readouterr().out)["terms"]] == [1, 0]
+
+
 def test_command(files, tmp_path, capsys) -> None:
     assert main([*files, "--batch", "2", "--json", "--plot", str(tmp_path / "b.svg")]) == 0
     result = json.loads(capsys.readouterr().out)

@@ -50,3 +50,7 @@ def test_every_term_counts(tmp_path, toy_objective, capsys) -> None:
     assert float(rows[-1]["loss_near"]) > 0  # CLIP has moved it
     total = sum(float(rows[-1][name]) for name in names)
     assert float(rows[-1]["total"]) == pytest.approx(total, rel=1e-4)
+    moved = str(tmp_path / "out" / "result.png")
+    argv = ["balance", str(toy_objective), "--pred", moved, "--target", str(face)]
+    assert main([*argv, "--ratio", "loss_clip=2,loss_identity=1"]) == 0
+    assert "loss_identity" in capsys.readouterr().out

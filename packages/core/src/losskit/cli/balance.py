@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from losskit.cli.evaluate import batches, load_pairs, parse_range
+from losskit.cli.evaluate import Batch, batches, load_pairs, parse_range
 from losskit.cli.images import paired_files
 from losskit.cli.listing import add_json, print_json, print_table
 from losskit.cli.scoring import check_device
@@ -16,6 +17,8 @@ from losskit.errors import ConfigError, LosskitError
 from losskit.spec import one_line
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from losskit.balance import BalanceReport
 
 
@@ -29,6 +32,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("objective", type=Path, help="a config with 'terms' (YAML, JSON, TOML)")
     add("--pred", type=Path, required=True, help="an image, or a folder of images")
     add("--target", type=Path, required=True, help="the image or folder to compare with")
+    add(
+        "--init",
+        type=Path,
+        help="where the image started, for terms that compare with 'init' (default: the target)",
+    )
     add("--ratio", default="", metavar="TERM=1,TERM=2", help="wished ratio (default: all equal)")
     add("--size", type=int, metavar="PX", help="scale the shorter side to this many pixels")
     add("--batch", type=int, default=4, help="equal-sized images at once (default 4)")
@@ -87,14 +95,24 @@ def parse_ratio(words: str) -> dict[str, float]:
 
 def _outputs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     low, high = arguments.range
-    pairs = load_pairs(paired_files(arguments.pred, arguments.target), 4, size=arguments.size)
-    for index, batch in enumerate(batches(pairs, arguments.batch)):
-        if index == arguments.limit:
-            return
-        pred, target = (
-            (side.to(arguments.device) * (high - low) + low) for side in (batch.pred, batch.target)
-        )
-        yield {"pred": pred, "target": target, "iteration": arguments.iteration}
+
+    def beside(other: Path) -> Iterator[Batch]:
+        pairs = load_pairs(paired_files(arguments.pred, other), 4, size=arguments.size)
+        return batches(pairs, arguments.batch)
+
+    def scaled(image: Tensor) -> Tensor:
+        moved: Tensor = image.to(arguments.device) * (high - low) + low
+        return moved
+
+    starts = beside(arguments.init) if arguments.init else None
+    for batch in islice(beside(arguments.target), arguments.limit):
+        target = scaled(batch.target)
+        yield {
+            "pred": scaled(batch.pred),
+            "target": target,
+            "init": scaled(next(starts).target) if starts else target,
+            "iteration": arguments.iteration,
+        }
 
 
 def _print(result: BalanceReport) -> None:
