@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -158,6 +159,7 @@ def test_a_byte_an_element_is_kept() -> None:
         nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"),
         nn.MaxPool2d(3, 2),
         nn.MaxPool2d(2, 2, ceil_mode=True),
+        nn.MaxPool2d(2, 2, return_indices=True),
         nn.BatchNorm2d(3, affine=False),
         nn.GELU(),
     ],
@@ -193,3 +195,73 @@ def test_the_compile_option_leaves_the_chain_to_itself_on_the_cpu() -> None:
     network = VggNetwork("vgg11")
     assert network.compiled("cpu") is network
     assert network.compiled("cuda") is not network
+
+
+def test_gradients_in_an_autocast_block_are_in_the_networks_own_precision() -> None:
+    network = VggNetwork("vgg11").eval().requires_grad_(False)
+    image = torch.rand(1, 3, 32, 32, requires_grad=True)
+    value = total(network(image, ("3", "6")))
+    (want,) = torch.autograd.grad(value, image, retain_graph=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        (got,) = torch.autograd.grad(value, image)
+    assert torch.equal(got, want)
+
+
+def test_a_batch_of_gradients_at_once() -> None:
+    _, chain = chain_of(*small())
+    image = torch.randn(2, 3, 8, 8, dtype=torch.float64, requires_grad=True)
+    (feature,) = chain(image, (6,))
+    several = torch.randn(3, *feature.shape, dtype=torch.float64)
+    one_by_one = [torch.autograd.grad(feature, image, g, retain_graph=True)[0] for g in several]
+    (batched,) = torch.autograd.grad(feature, image, several, is_grads_batched=True)
+    torch.testing.assert_close(batched, torch.stack(one_by_one))
+
+
+def test_an_image_too_small_is_an_error_as_in_torch() -> None:
+    _, chain = chain_of(*small())
+    with pytest.raises(RuntimeError, match="Output size is too small"):
+        chain(torch.rand(1, 3, 1, 1, dtype=torch.float64), (4,))
+    (feature,) = chain(torch.rand(1, 3, 1, 1, dtype=torch.float64), (3,))
+    assert feature.shape == (1, 5, 1, 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_runs_as_torchs_layers_do(dtype: torch.dtype) -> None:
+    plain, chain = chain_of(*small(), dtype=dtype)
+    image = torch.randn(0, 3, 8, 8, dtype=dtype), torch.randn(1, 3, 9, 8, dtype=dtype)
+    for batch in image:
+        batch.requires_grad_()
+        (got,) = torch.autograd.grad(chain(batch, (6,))[0].float().sum(), batch)
+        (want,) = torch.autograd.grad(plainly(plain, batch, (6,))[0].float().sum(), batch)
+        torch.testing.assert_close(got, want, rtol=0.1, atol=0.1)
+
+
+def test_threads_share_a_chain() -> None:
+    network = VggNetwork("vgg11").eval().requires_grad_(False).double()
+    images = [torch.rand(1, 3, 16, 16, dtype=torch.float64, requires_grad=True) for _ in range(4)]
+
+    def gradient(image: Tensor) -> Tensor:
+        return torch.autograd.grad(total(network(image, ("1", "6"))), image)[0]
+
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(gradient, images * 5))
+    for got, image in zip(together, images * 5, strict=True):
+        torch.testing.assert_close(got, gradient(image))
+
+
+def test_layers_that_are_watched_are_run_as_modules() -> None:
+    layers = small()
+    layers[1].register_forward_hook(lambda *_: None)
+    assert not FrozenChain.fits(layers)
+
+
+def test_a_tracers_stand_in_for_the_kernel_is_not_kept() -> None:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    _, chain = chain_of(nn.Conv2d(3, 4, 3, padding=1))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        imagined = torch.rand(1, 3, 8, 8, dtype=torch.float64, requires_grad=True)
+        chain(imagined, (0,))[0].sum().backward()
+    image = torch.rand(1, 3, 8, 8, dtype=torch.float64, requires_grad=True)
+    chain(image, (0,))[0].sum().backward()
+    assert type(image.grad) is Tensor

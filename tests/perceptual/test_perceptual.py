@@ -2,6 +2,7 @@
 
 import copy
 import io
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +97,10 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 LAYERS = {"2": 0.1, "5": 0.7, "7": 1.0}
 
 
-def images(dtype: torch.dtype = torch.float32, low: float = -1.0, size: int = 17) -> list[Tensor]:
-    torch.manual_seed(5)
+def images(
+    dtype: torch.dtype = torch.float32, low: float = -1.0, size: int = 17, seed: int = 5
+) -> list[Tensor]:
+    torch.manual_seed(seed)
     return [torch.rand(2, 3, size, size + 3, dtype=dtype) * (1 - low) + low for _ in range(2)]
 
 
@@ -268,6 +271,76 @@ def test_a_module_may_be_the_network() -> None:
     wanted = F.l1_loss(network[0](pred), network[0](target))
     torch.testing.assert_close(loss.components(pred, target)["perceptual"], wanted)
     assert list(loss.parameters()) == []
+
+
+def test_what_becomes_of_a_module_changes_no_loss_made_of_it() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True))
+    network.train()
+    loss = PerceptualLoss({"2": 1.0}, style_weight=0, backbone=network, data_range=1.0)
+    pred, target = images(low=0.0)
+    before = loss(pred, target)
+    loss(target, target)  # its features are known now
+    with torch.no_grad():
+        network[0].weight.mul_(3)
+    assert network.training
+    assert network[2].inplace
+    assert all(p.requires_grad for p in network.parameters())
+    assert network[1].num_batches_tracked == 0
+    network.double()
+    assert loss(target.clone(), target) == 0
+    assert loss(pred, target) == before
+    again = PerceptualLoss({"2": 1.0}, style_weight=0, backbone=network.float(), data_range=1.0)
+    assert again(pred, target) > 1.5 * before
+
+
+@pytest.mark.parametrize(
+    ("backbone", "layers"),
+    [("timm/vit_tiny_patch16_224", ("blocks.0", "blocks.2")), ("resnet18", ("layer1", "layer2"))],
+)
+def test_any_network_can_be_used_from_many_threads(backbone: str, layers: tuple[str, ...]) -> None:
+    options = {"style_weight": 0, "weights": "random:5", "data_range": 1.0}
+    losses = [PerceptualLoss({layer: 1.0}, backbone=backbone, **options) for layer in layers]
+    pairs = [[x[..., :64] for x in images(low=0.0, size=64, seed=seed)] for seed in range(3)]
+    jobs = [(loss, *pair) for loss in losses for pair in pairs] * 3
+    with ThreadPoolExecutor(4) as pool:  # the very first use, too
+        together = list(pool.map(lambda job: job[0](job[1], job[2]), jobs))
+    alone = [loss(pred.clone(), target.clone()) for loss, pred, target in jobs]
+    torch.testing.assert_close(together, alone)
+    nn.Linear(2, 2)(torch.ones(2))  # tracing a network must leave no trace
+
+
+def test_a_watched_network_works_in_inference_mode() -> None:
+    loss = PerceptualLoss(
+        {"blocks.1": 1.0},
+        style_weight=0,
+        backbone="timm/vit_tiny_patch16_224",
+        weights="random",
+        data_range=1.0,
+    )
+    pred, target = (x[..., :64] for x in images(low=0.0, size=64))
+    wanted = loss(pred, target)
+    with torch.inference_mode():
+        torch.testing.assert_close(loss(pred.clone(), target.clone()), wanted)
+
+
+@pytest.mark.parametrize("criterion", ["l1", "mse"])
+def test_second_derivatives_and_batched_gradients_are_torchs(criterion: str) -> None:
+    loss = PerceptualLoss(
+        {"relu1_1": 1.0}, style_weight=0, vgg_type="vgg11", weights="random", criterion=criterion
+    )
+    network = copy.deepcopy(loss.backbone.network.features[:2]).double()
+    distance = F.l1_loss if criterion == "l1" else F.mse_loss
+    norm = InputNorm.imagenet(-1.0, 1.0)
+    pred, target = images(dtype=torch.float64, size=16)
+    pred.requires_grad_()
+    results = []
+    for value in (loss(pred, target), distance(network(norm(pred)), network(norm(target)))):
+        (slope,) = torch.autograd.grad(value, pred, create_graph=True)
+        (bend,) = torch.autograd.grad(slope.square().sum(), pred, retain_graph=True)
+        factors = torch.tensor([1.0, -2.0], dtype=torch.float64)
+        (both,) = torch.autograd.grad(value, pred, factors, is_grads_batched=True)
+        results.append((slope, bend, both))
+    torch.testing.assert_close(*results)
 
 
 def test_a_trunk_is_one_for_perceptual_and_style_and_other_losses() -> None:

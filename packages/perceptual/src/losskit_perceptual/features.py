@@ -15,6 +15,7 @@ from torch import Tensor
 from losskit.backbones import InputNorm
 from losskit.errors import nearest
 from losskit.reduction import check_same_shape
+from losskit_perceptual.autograd import may_overwrite, only_autograd
 
 Criterion: TypeAlias = Literal["l1", "mse"]
 CRITERIA = ("l1", "mse")
@@ -25,40 +26,33 @@ class _MeanAbsolute(torch.autograd.Function):
 
     A layer's features are then freed once they are compared; in large images that is a third of
     what a perceptual loss holds.
+
+    ``link`` is one element of ``pred``: it keeps a gradient that is differentiated again (to zero, as
+    torch has it) in the graph, without keeping all of ``pred``.
     """
 
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, pred: Tensor, target: Tensor, link: Tensor) -> Tensor:
         difference = pred - target
         sign = (difference > 0).view(torch.int8)
         sign.sub_((difference < 0).view(torch.int8))
-        return difference.abs_().mean(), sign
+        ctx.save_for_backward(sign, link)
+        return difference.abs_().mean()
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:  # noqa: ARG004
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(output[1])
-        ctx.save_for_forward(output[1])
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None]:
-        (sign,) = ctx.saved_tensors
-        return sign.to(grad.dtype).mul_(grad / sign.numel()), None
-
-    @staticmethod
-    def jvp(ctx: Any, pred: Tensor, target: Tensor | None) -> tuple[Tensor, None]:
-        (sign,) = ctx.saved_tensors
-        change = pred if target is None else pred - target
-        return (sign * change).mean(), None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        sign, link = ctx.saved_tensors
+        share = grad / sign.numel()
+        if may_overwrite(grad):
+            return sign.to(grad.dtype).mul_(share), None, None
+        return sign.to(grad.dtype) * share + 0 * link, None, None
 
 
 def _mean_absolute(pred: Tensor, target: Tensor) -> Tensor:
     # The compiler fuses the plain one better; the target's gradient is autograd's business.
-    if torch.compiler.is_compiling() or target.requires_grad or not pred.requires_grad:
+    if target.requires_grad or not pred.requires_grad or not only_autograd(pred, target):
         return F.l1_loss(pred, target)
-    value: Tensor = _MeanAbsolute.apply(pred, target)[0]
+    value: Tensor = _MeanAbsolute.apply(pred, target, pred[(0,) * pred.ndim].clone())
     return value
 
 

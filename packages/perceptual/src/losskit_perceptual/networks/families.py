@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,14 +31,14 @@ def find_recipe(backbone: str | nn.Module, weights: str | Path = "default") -> B
     Args:
         backbone: ``"vgg19"`` or another torchvision name; ``"timm/NAME"``; ``"efficientnet-lite0"``
             (the real one that a package ships); ``"family/NAME"`` of another plugin; or a module,
-            which is then frozen for good.
+            of which a frozen copy is taken, so that what becomes of yours changes nothing.
         weights: what that family takes; for a module it is left as ``"default"``.
 
     Raises:
         ValueError: there is no such network.
     """
     if isinstance(backbone, nn.Module):
-        return BackboneRecipe(as_feature_network, (backbone,))
+        return BackboneRecipe(build_given, (backbone,))
     if backbone in packaged.NAMES:
         return packaged.packaged_recipe(backbone, weights)
     family, slash, name = backbone.partition("/")
@@ -45,6 +46,11 @@ def find_recipe(backbone: str | nn.Module, weights: str | Path = "default") -> B
         return torchvision_recipe(backbone, weights)
     own = _OWN.get(family)  # needs no discovery
     return own(name, weights) if own else backbone_recipe(backbone, weights)
+
+
+def build_given(module: nn.Module) -> FeatureNetwork:
+    """Make a trunk of a caller's network; for ``shared_backbone``."""
+    return as_feature_network(copy.deepcopy(module))
 
 
 def torchvision_recipe(name: str, weights: str | Path = "default") -> BackboneRecipe:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import operator
+import threading
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.proxy import TraceError
-from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
+from torchvision import ops
+from torchvision.models.feature_extraction import NodePathTracer
 
 from losskit.backbones import FeatureNetwork
 from losskit.errors import nearest
 
+#: torchvision's own operations, which go by one name each.
+_LEAVES = tuple(v for v in vars(ops).values() if isinstance(v, type) and issubclass(v, nn.Module))
 _OUT_OF_PLACE = {operator.iadd: operator.add, operator.imul: operator.mul}
 
 
@@ -20,6 +24,8 @@ class GraphNetwork(FeatureNetwork):
     """A network that ``torch.fx`` can trace; layers are node names (torchvision's convention).
 
     A module's name stands for its last node. Only the nodes that the wanted layers need are run.
+    It is traced once, here: tracing patches ``nn.Module`` for every thread while it lasts, which no
+    step of a training must do.
 
     Args:
         model: the network.
@@ -31,7 +37,12 @@ class GraphNetwork(FeatureNetwork):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = _not_in_place(model.eval())
-        self.layer_names = tuple(get_graph_node_names(model, suppress_diff_warning=True)[1])
+        tracer = NodePathTracer(leaf_modules=_LEAVES)
+        self._graph = tracer.trace(self.model)
+        for node in self._graph.nodes:
+            _make_out_of_place(node)
+        self._nodes = {path: node.name for node, path in tracer.node_to_qualname.items()}
+        self.layer_names = tuple(self._nodes)
         self._extractors: dict[tuple[str, ...], nn.Module] = {}
 
     def resolve(self, layer: str) -> str:
@@ -44,20 +55,23 @@ class GraphNetwork(FeatureNetwork):
     def forward(self, image: Tensor, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
         """Run the part of the graph that ``layers`` need."""
         _prepare(self, layers)
-        found = self.__dict__["_extractors"][layers](image)
-        return tuple(found[layer] for layer in layers)
+        found: tuple[Tensor, ...] = self.__dict__["_extractors"][layers](image)
+        return found
 
     def cut(self, layers: tuple[str, ...]) -> None:
         """Make the part of the graph that gives ``layers``."""
         if layers in self._extractors:
             return
-        graph = create_feature_extractor(
-            self.model, {name: name for name in layers}, suppress_diff_warning=True
-        ).eval()
-        for node in graph.graph.nodes:
-            _make_out_of_place(node)
-        graph.recompile()
-        self._extractors[layers] = graph.requires_grad_(False)
+        part = fx.Graph()
+        copies: dict[fx.Node, fx.Node] = {}
+        part.graph_copy(self._graph, copies)
+        ours = {node.name: copies[node] for node in self._graph.nodes if node in copies}
+        part.output(tuple(ours[self._nodes[layer]] for layer in layers))
+        module = fx.GraphModule(self.model, part)
+        module.graph.eliminate_dead_code()
+        module.delete_all_unused_submodules()
+        module.recompile()
+        self._extractors[layers] = module.eval().requires_grad_(False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the cut graphs: they are cut again from the copy."""
@@ -87,6 +101,13 @@ class _EnoughError(Exception):
     """The deepest layer has been seen."""
 
 
+def _version(value: Tensor) -> int:
+    return 0 if value.is_inference() else value._version
+
+
+_WATCHING = threading.RLock()
+
+
 class HookNetwork(FeatureNetwork):
     """A network that cannot be traced; layers are module names, and token features are fine.
 
@@ -113,11 +134,12 @@ class HookNetwork(FeatureNetwork):
 
     def forward(self, image: Tensor, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
         """Run until all ``layers`` have been seen."""
-        found, versions = self._watch(image, layers)
-        changed = {name for name in layers if found[name]._version != versions[name]}
-        if changed:  # known from now on
-            self._copied |= changed
-            found, _ = self._watch(image, layers)
+        with _WATCHING:  # hooks hang on the one network, whoever's pass it is
+            found, versions = self._watch(image, layers)
+            changed = {name for name in layers if _version(found[name]) != versions[name]}
+            if changed:  # known from now on
+                self._copied |= changed
+                found, _ = self._watch(image, layers)
         return tuple(found[layer] for layer in layers)
 
     def _watch(
@@ -129,8 +151,10 @@ class HookNetwork(FeatureNetwork):
         def hook(name: str) -> Any:
             def keep(_: nn.Module, __: Any, output: Any) -> None:
                 value = output[0] if isinstance(output, (tuple, list)) else output
-                found[name] = value.clone() if name in self._copied else value
-                versions[name] = found[name]._version
+                # Of inference tensors nothing tells whether they are overwritten later on.
+                unsure = name in self._copied or value.is_inference()
+                found[name] = value.clone() if unsure else value
+                versions[name] = _version(found[name])
                 if len(found) == len(set(layers)):
                     raise _EnoughError
 

@@ -1,0 +1,27 @@
+"""When a backward pass written by hand may stand in for torch's."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+
+def only_autograd(*tensors: Tensor) -> bool:
+    """Whether nothing but plain autograd looks on: no compiler, no functorch, no forward mode."""
+    return (
+        not torch.compiler.is_compiling()
+        and not torch._C._are_functorch_transforms_active()
+        and all(forward_ad.unpack_dual(t).tangent is None for t in tensors)  # type: ignore[no-untyped-call]
+    )
+
+
+def may_overwrite(grad: Tensor) -> bool:
+    """Whether a backward pass may write in place: not if differentiated again, nor for many at once."""
+    if torch.is_grad_enabled():
+        return False
+    try:
+        grad.untyped_storage()
+    except (RuntimeError, NotImplementedError):  # a batch of gradients has none of its own
+        return False
+    return True
