@@ -126,10 +126,16 @@ def test_weight_of_a_term_and_of_a_gan_loss():
     }
     for player, value in bare.items():
         torch.testing.assert_close(losskit.build(config)(net, fake, real, player), 0.25 * value)
-    outputs = {"disc": net, "fake_imgs": fake, "real_imgs": real}
+    passes = []
+    net.register_forward_hook(lambda *_: passes.append(1))
+    logits = {"disc_pred_fake": net(fake), "disc_pred_real": net(real)}
+    outputs = {"disc": net, "fake_imgs": fake, "real_imgs": real, **logits}
+    passes.clear()
     objective = GANObjective(config)
     torch.testing.assert_close(objective.discriminator(outputs).total, bare["discriminator"])
     torch.testing.assert_close(objective.generator(outputs).total, 0.25 * bare["generator"])
+    assert not passes  # the logits were there
+    assert not objective.needs("generator", "disc_pred_real")
 
 
 @pytest.mark.parametrize("kind", LOSS_TYPES)

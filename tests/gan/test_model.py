@@ -7,12 +7,13 @@ from typing import ClassVar
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 import losskit
 from losskit.errors import ConfigError, MissingOutputError
 from losskit_gan.accumulation import parts_of
+from losskit_gan.generation import named_outputs
 from losskit_gan.model import GANWithCustomizedLoss
 
 
@@ -250,3 +251,29 @@ def test_captions_are_cut_with_their_images() -> None:
     parts = list(parts_of(batch, 2))
     assert [part["text"] for part in parts] == [["a", "b"], ["c", "d"]]
     assert all(part["scale"] == [1.0, 2.0] and part["name"] == "four" for part in parts)
+
+
+def test_what_a_generator_names_reaches_the_losses() -> None:
+    class Naming(nn.Module):
+        latent_dim = 2
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(()))
+
+        def forward(self, noise: Tensor) -> dict[str, Tensor]:
+            image = self.scale * noise[:, :1, None, None].expand(-1, 1, 4, 4)
+            return {"fake_img": image, "coarse": image[..., ::2, ::2] + 1}
+
+    pull = {"type": "L1Loss", "data_info": {"pred": "coarse", "target": "small"}}
+    model = GANWithCustomizedLoss(Naming(), None, None, gen_auxiliary_loss=pull)
+    batch = {"real_imgs": torch.zeros(3, 1, 4, 4), "small": torch.zeros(3, 1, 2, 2)}
+    outputs = model.generator_outputs(batch)
+    torch.testing.assert_close(outputs["coarse"], outputs["pred"][..., ::2, ::2] + 1)
+    optimizers = {"generator": torch.optim.SGD(model.parameters(), 0.1)}
+    torch.manual_seed(0)
+    noise = torch.randn(3, 2)
+    logs = model.train_step({**batch, "noise": noise}, optimizers)
+    torch.testing.assert_close(logs["total_gen"], (noise[:, :1] + 1).abs().mean())
+    with pytest.raises(MissingOutputError, match=r"lacks 'fake_img'.*; it has fake_imgs"):
+        named_outputs({"fake_imgs": 1})

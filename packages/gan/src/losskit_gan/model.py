@@ -14,6 +14,7 @@ from losskit.errors import ConfigError, MissingOutputError, nearest
 from losskit.objective import ObjectiveOutput
 from losskit_gan.accumulation import BatchAverages, parts_of
 from losskit_gan.engine import Engine, PlainEngine, frozen, uncompiled
+from losskit_gan.generation import generator_inputs, named_outputs
 from losskit_gan.objective import GANObjective, TermConfigs
 
 
@@ -224,40 +225,26 @@ class GANWithCustomizedLoss(nn.Module):
     ) -> dict[str, Tensor]:
         """Run the generator on a batch: ``pred``, ``fake_imgs``, and ``latents`` where it has them.
 
+        A generator may return an image, an image and its latents, or a mapping of ``fake_img``,
+        perhaps ``latent``, and whatever else losses read by name.
+
         Raises:
             MissingOutputError: the batch lacks one of ``inputs``.
         """
-        made: dict[str, Tensor] = {}
-        arguments = []
-        for name in self.inputs:
-            if name in batch:
-                arguments.append(batch[name])
-            elif name == "noise":
-                reference = batch["real_imgs"]
-                made["noise"] = torch.randn(
-                    len(reference),
-                    int(self.latent_dim or 0),
-                    device=reference.device,
-                    dtype=reference.dtype,
-                )
-                arguments.append(made["noise"])
-            else:
-                raise MissingOutputError(
-                    f"the generator takes {name!r}, which is not in the batch"
-                    f"{nearest(name, batch)}; it has {', '.join(batch)}"
-                )
+        given = generator_inputs(self.inputs, batch, self.latent_dim)
         engine = engine or PlainEngine()
         options = {"return_latents": True} if self._takes_latents else {}
-        output = engine.forward(self.generator, *arguments, updated=updated, **options)
-        if isinstance(output, Mapping):  # MMagic's generators return fake_img and latent
-            made["latents"], output = output["latent"], output["fake_img"]
-        elif isinstance(output, tuple):
-            output, made["latents"] = output
+        output = engine.forward(self.generator, *given.values(), updated=updated, **options)
+        made = {name: value for name, value in given.items() if name not in batch}
         # The latents stay as they are: a copy would not be what the images were made from.
-        output = made["pred"] = made["fake_imgs"] = engine.full_precision(output)
+        made.update(
+            (name, value if name == "latents" else engine.full_precision(value))
+            for name, value in named_outputs(output).items()
+        )
+        made["fake_imgs"] = made["pred"]
         if self.compose:
             mask = batch["mask"]
-            made["fake_imgs"] = output * mask + batch["real_imgs"] * (1 - mask)
+            made["fake_imgs"] = made["pred"] * mask + batch["real_imgs"] * (1 - mask)
         return made
 
     def _judge(self, engine: Engine, images: Tensor, *, updated: bool) -> Any:

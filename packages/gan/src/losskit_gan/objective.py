@@ -184,10 +184,15 @@ def _players(term: Term, where: str) -> tuple[list[Term], list[Term]]:
         )
     arguments = input_parameters(loss)
     if {"net", "fake", "real", "model"} <= set(arguments):
-        images = {"net": "disc", "fake": "fake_imgs", "real": "real_imgs", **extra}
+        images = {"net": "disc", "fake": "fake_imgs", "real": "real_imgs"}
+        known: dict[str, str] = {}
+        if {"fake_logits", "real_logits"} <= set(arguments) and not images.keys() & extra.keys():
+            known = {"fake_logits": "disc_pred_fake", "real_logits": "disc_pred_real"}
+        # The generator's loss seldom looks at the real ones: it makes that pass itself if it does.
+        known_gen = {key: known[key] for key in known if key == "fake_logits"}
         return (
-            [_role(term, _OverNetwork(loss, "discriminator"), f"{named}_disc", images)],
-            [_role(term, _OverNetwork(loss, "generator"), f"{named}_gen", images)],
+            [_over(term, loss, "discriminator", f"{named}_disc", {**images, **known, **extra})],
+            [_over(term, loss, "generator", f"{named}_gen", {**images, **known_gen, **extra})],
         )
     if "target_is_real" not in arguments or "input" in extra or term.self_routed:
         raise ConfigError(
@@ -211,6 +216,12 @@ def _players(term: Term, where: str) -> tuple[list[Term], list[Term]]:
         for name, (pred, is_real, is_disc) in sides.items()
     )
     return [fake, real], [generator]
+
+
+def _over(
+    term: Term, loss: nn.Module, player: str, name: str, data_info: Mapping[str, Any]
+) -> Term:
+    return _role(term, _OverNetwork(loss, player), name, data_info)
 
 
 def _role(term: Term, loss: nn.Module, name: str, data_info: Mapping[str, Any]) -> Term:
@@ -247,8 +258,17 @@ class _OverNetwork(Loss):
         self.loss = loss
         self.player = player
 
-    def forward(self, net: nn.Module, fake: Tensor, real: Tensor) -> Tensor:
-        value: Tensor = self.loss(net, fake, real, model=self.player)
+    def forward(
+        self,
+        net: nn.Module,
+        fake: Tensor,
+        real: Tensor,
+        fake_logits: Any = None,
+        real_logits: Any = None,
+    ) -> Tensor:
+        logits = {"fake_logits": fake_logits, "real_logits": real_logits}
+        known = {name: value for name, value in logits.items() if value is not None}
+        value: Tensor = self.loss(net, fake, real, model=self.player, **known)
         return value
 
 
