@@ -53,6 +53,25 @@ def test_values_are_those_of_numpy_and_skimage(folders, capsys) -> None:
         assert row["PSNRLoss"] == pytest.approx(-psnr, rel=1e-4)
 
 
+def test_perceptual_losses_are_offered(folders, capsys) -> None:
+    torchmetrics = pytest.importorskip("torchmetrics.functional.image")
+    for folder in folders:
+        for file in folder.iterdir():
+            Image.open(file).resize((64, 64)).save(file)
+    losses = [
+        "SSIMLoss",
+        "FeatureDistance",
+        "PerceptualLoss:vgg_type=vgg11,weights=random,data_range=1",
+    ]
+    result = run_json(capsys, *folders, *(a for loss in losses for a in ("--loss", loss)))
+    for row, pair in zip(result["images"], arrays(folders), strict=True):
+        pred, target = (torch.tensor(x).permute(2, 0, 1)[None] for x in pair)
+        similarity = torchmetrics.structural_similarity_index_measure(pred, target, data_range=1.0)
+        assert row["SSIMLoss"] == pytest.approx(1 - float(similarity), abs=0.02)
+        assert row["FeatureDistance"] > 0
+        assert row["PerceptualLoss"] > 0
+
+
 @pytest.mark.parametrize("batch", [1, 2, 8])
 def test_batches_change_nothing(folders, capsys, batch) -> None:
     losses = ["--loss", "CharbonnierLoss:eps=1e-6", "--loss", "L1Loss:reduction=sum"]

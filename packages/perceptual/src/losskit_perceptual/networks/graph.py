@@ -55,7 +55,8 @@ class GraphNetwork(FeatureNetwork):
     def forward(self, image: Tensor, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
         """Run the part of the graph that ``layers`` need."""
         _prepare(self, layers)
-        found: tuple[Tensor, ...] = self.__dict__["_extractors"][layers](image)
+        # Its forward itself: called as a module, it prints its generated code at every error.
+        found: tuple[Tensor, ...] = self.__dict__["_extractors"][layers].forward(image)
         return found
 
     def cut(self, layers: tuple[str, ...]) -> None:
