@@ -69,7 +69,7 @@ def test_perceptual_losses_are_offered(folders, capsys) -> None:
         similarity = torchmetrics.structural_similarity_index_measure(pred, target, data_range=1.0)
         assert row["SSIMLoss"] == pytest.approx(1 - float(similarity), abs=0.02)
         assert row["FeatureDistance"] > 0
-        assert row["PerceptualLoss"] > 0
+        assert any(value > 0 for name, value in row.items() if name.startswith("PerceptualLoss"))
 
 
 @pytest.mark.parametrize("batch", [1, 2, 8])
