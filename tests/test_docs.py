@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from html.parser import HTMLParser
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -170,3 +171,20 @@ def test_formulas_are_of_losses_that_there_are(catalogue) -> None:
 def test_atlas_figures_name_nothing_of_the_machine() -> None:
     text = (ROOT / "docs" / "atlas.json").read_text(encoding="utf-8")
     assert re.findall(r"(?<![\w.:/])/(?:root|home|tmp|work|Users)/", text) == []
+
+
+def test_an_examples_pictures_are_on_its_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "_ext"))
+    monkeypatch.delitem(sys.modules, "examples", raising=False)
+    import_module("examples").write_examples(tmp_path)
+    shown = 0
+    for readme in ROOT.glob("examples/*/README.md"):
+        wanted = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", readme.read_text())
+        page = (tmp_path / f"{readme.parent.name}.md").read_text()
+        for picture in wanted:
+            assert f"]({readme.parent.name}/{picture})" in page
+            assert (tmp_path / readme.parent.name / picture).is_file()
+        shown += len(wanted)
+    assert shown >= 8

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 _SOURCE = Path(__file__).parents[2] / "examples"
 _FIRST = ("style-transfer", "ms-ssim-blind-spot", "identity-and-clip", "integrations")
-_LINK = re.compile(r"\[([^\]]+)\]\(([^)#:]+)\)")
+_LINK = re.compile(r"(!?)\[([^\]]+)\]\(([^)#:]+)\)")
 _LANGUAGES = {".yaml": "yaml", ".py": "python"}
 
 
@@ -25,20 +26,31 @@ def write_examples(folder: Path, source: Path = _SOURCE) -> None:
     names = sorted(found, key=lambda name: (_FIRST.index(name) if name in _FIRST else 9, name))
     for name in names:
         _write(folder / f"{name}.md", page(source / name))
+        for picture in [*source.glob(f"{name}/*.svg"), *source.glob(f"{name}/*.png")]:
+            (folder / name).mkdir(exist_ok=True)
+            shutil.copy2(picture, folder / name)
     intro = "Each is a folder of `examples/` that runs by itself, and a test of the suite."
     toc = "\n".join(["```{toctree}", ":maxdepth: 1", *names, "```", ""])
     _write(folder / "index.md", f"# Worked examples\n\n{intro}\n\n{toc}")
 
 
 def page(folder: Path) -> str:
-    """A README whose links to files of its folder become those files, below it."""
+    """A README whose links to files of its folder become those files, below it.
+
+    Its pictures are looked for in a folder of its name, and another example's README is its page.
+    """
     files: list[Path] = []
 
     def shown(match: re.Match[str]) -> str:
-        path = folder / match[2]
+        is_picture, text, target = match.groups()
+        path = folder / target
+        if is_picture:
+            return f"![{text}]({folder.name}/{target})"
+        if path.name == "README.md" and path.is_file():
+            return f"[{text}]({path.resolve().parent.name}.md)"
         if path.suffix in _LANGUAGES and path.is_file() and path not in files:
             files.append(path)
-        return f"`{match[2]}`"
+        return f"`{target}`"
 
     parts = [_LINK.sub(shown, (folder / "README.md").read_text(encoding="utf-8"))]
     for path in files:

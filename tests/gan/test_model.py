@@ -277,3 +277,6 @@ def test_what_a_generator_names_reaches_the_losses() -> None:
     torch.testing.assert_close(logs["total_gen"], (noise[:, :1] + 1).abs().mean())
     with pytest.raises(MissingOutputError, match=r"lacks 'fake_img'.*; it has fake_imgs"):
         named_outputs({"fake_imgs": 1})
+    for name in ("real_imgs", "disc", "pred", "small"):
+        with pytest.raises(ConfigError, match=f"names '{name}', which losses know"):
+            named_outputs({"fake_img": 1, name: 2}, batch)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 
-from losskit.errors import MissingOutputError, nearest
+from losskit.errors import ConfigError, MissingOutputError, nearest
 
 
 def generator_inputs(
@@ -35,15 +35,24 @@ def generator_inputs(
     return given
 
 
-def named_outputs(output: Any) -> dict[str, Any]:
+#: What the model itself puts among the outputs.
+_TAKEN = frozenset(
+    {"iteration", "batch_size", "gen", "disc", "pred", "fake_imgs", "latents", "last_layer"}
+    | {"real_imgs", "target", "noise", "disc_pred_fake", "disc_pred_fake_g", "disc_pred_real"}
+)
+
+
+def named_outputs(output: Any, batch: Iterable[str] = ()) -> dict[str, Any]:
     """A generator's answer by name: ``pred``, perhaps ``latents``, and what else it names itself.
 
     Args:
         output: an image; an image and its latents; or a mapping of ``fake_img``, perhaps
             ``latent`` (MMagic's names), and whatever else losses are to read.
+        batch: the names that are taken, besides the model's own.
 
     Raises:
         MissingOutputError: a mapping without ``fake_img``.
+        ConfigError: it uses a name that means something else already.
     """
     if isinstance(output, tuple):
         image, latents = output
@@ -55,6 +64,12 @@ def named_outputs(output: Any) -> dict[str, Any]:
         raise MissingOutputError(
             f"the generator's mapping lacks 'fake_img'{nearest('fake_img', named)}; it has "
             f"{', '.join(named) or 'nothing'}"
+        )
+    taken = sorted(named.keys() & (_TAKEN | set(batch)))
+    if taken:
+        raise ConfigError(
+            f"the generator's mapping names {', '.join(map(repr, taken))}, which losses know as "
+            "something else: choose another name"
         )
     named["pred"] = named.pop("fake_img")
     if "latent" in named:

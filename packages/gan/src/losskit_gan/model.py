@@ -239,7 +239,7 @@ class GANWithCustomizedLoss(nn.Module):
         # The latents stay as they are: a copy would not be what the images were made from.
         made.update(
             (name, value if name == "latents" else engine.full_precision(value))
-            for name, value in named_outputs(output).items()
+            for name, value in named_outputs(output, batch).items()
         )
         made["fake_imgs"] = made["pred"]
         if self.compose:

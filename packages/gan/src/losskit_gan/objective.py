@@ -30,7 +30,8 @@ class GANObjective(nn.Module):
     * a loss with methods ``discriminator(real_logits, fake_logits)`` and
       ``generator(real_logits, fake_logits)`` (relativistic losses): gives ``loss_disc`` and
       ``loss_gen``.
-    * ``loss(net, fake, real, model)`` (``AdvLoss``): the same two.
+    * ``loss(net, fake, real, model)`` (``AdvLoss``): the same two. It reads ``disc``, ``fake_imgs``,
+      ``real_imgs`` and, where it takes logits, ``disc_pred_fake`` and ``disc_pred_real``.
 
     Its ``loss_weight`` counts for the generator only, as in MMagic; with a ``loss_name`` of its own
     the logs are ``<loss_name>_disc_fake`` and so on, so that several GAN losses stay apart. Values
