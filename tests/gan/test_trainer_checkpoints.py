@@ -93,6 +93,56 @@ def test_a_new_state_never_stands_under_an_old_seal(tmp_path, monkeypatch):
     assert checkpoints.latest(tmp_path) is None
 
 
+@pytest.mark.parametrize("damage", [_truncate, _unseal, _garble_seal, _empty])
+@pytest.mark.parametrize("keep", [1, 2])
+def test_a_damaged_one_drives_no_good_one_out(tmp_path, damage, keep):
+    checkpoints.save(tmp_path, 10, state(10), keep=keep)
+    damage(checkpoints.save(tmp_path, 20, state(20), keep=3))
+    # A resumed run is stopped before it gets as far as the damaged one.
+    path = checkpoints.save(tmp_path, 15, state(15), keep=keep)
+    assert checkpoints.latest(tmp_path) == path
+    assert (tmp_path / "step-00000010.pt").exists() == (keep == 2)
+    # The damaged one goes when a whole one is newer, and takes no good one's place.
+    checkpoints.save(tmp_path, 30, state(30), keep=2)
+    left = {p.name.partition(".")[0] for p in tmp_path.iterdir()}
+    assert left == {"step-00000015", "step-00000030"}
+
+
+def test_a_newer_one_that_the_disk_damaged_does_not_count(tmp_path):
+    for step in (10, 20, 30):
+        checkpoints.save(tmp_path, step, state(step), keep=3)
+    _flip(checkpoints.save(tmp_path, 40, state(40), keep=3))  # leaves 20, 30
+    checkpoints.save(tmp_path, 31, state(31), keep=3)
+    assert [p.name for p in checkpoints.all_of(tmp_path)] == [
+        f"step-{step:08d}.pt" for step in (40, 31, 30, 20)
+    ]
+
+
+def test_dying_while_old_ones_go_loses_no_newer_one(tmp_path, monkeypatch):
+    for step in (1, 2, 3):
+        checkpoints.save(tmp_path, step, state(step), keep=3)
+    real, left = type(tmp_path).unlink, [3]
+
+    def dies(path, missing_ok=False):
+        if path.name.startswith("step-"):
+            left[0] -= 1
+            if not left[0]:
+                raise KeyboardInterrupt
+        real(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(tmp_path), "unlink", dies)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoints.save(tmp_path, 4, state(4), keep=2)
+    assert checkpoints.load(checkpoints.latest(tmp_path))["step"] == 4
+    assert checkpoints.is_whole(tmp_path / "step-00000003.pt")
+    checkpoints.save(tmp_path, 5, state(5), keep=2)
+    assert {p.name.partition(".")[0] for p in tmp_path.iterdir()} == {
+        "step-00000004",
+        "step-00000005",
+    }
+
+
 def test_reading_runs_nothing(tmp_path):
     path = checkpoints.save(tmp_path, 1, {"object": Evil()}, keep=1)
     with pytest.raises(checkpoints.CheckpointError, match="cannot read"):

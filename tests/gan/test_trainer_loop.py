@@ -165,8 +165,17 @@ def arm(kind, number):
         m.GANWithCustomizedLoss.generator_outputs = counting(m.GANWithCustomizedLoss.generator_outputs)
     elif kind == "fsync":     # a file is written, but not yet in place
         checkpoints.os.fsync = counting(os.fsync)
-    elif kind == "seal":      # the state is in place, its seal is not
-        checkpoints._seal = counting(checkpoints._seal)
+    elif kind == "seal":      # a seal is in place, its state is not
+        import losskit_gan.trainer.checkpoints as c
+        real = c.write_atomically
+        counted_states = counting(lambda: None)
+        def write(path, content):
+            if path.suffix == ".pt":
+                counted_states()
+            real(path, content)
+        c.write_atomically = write
+    elif kind == "prune":     # the new checkpoint is whole, old ones are still there
+        checkpoints._prune = counting(checkpoints._prune)
     elif kind == "row":       # a row of metrics is written, nothing else of the step
         Trainer.write_samples = counting(Trainer.write_samples)
 
@@ -213,7 +222,8 @@ def test_killed_at_any_moment_a_resumed_run_ends_bit_for_bit_the_same(folder):
         ("step", 5),  # before the first checkpoint; a step passes here once for each of two parts
         ("fsync", 5),
         ("step", 12),
-        ("seal", 3),
+        ("seal", 1),
+        ("prune", 1),
         ("row", 1),
         ("fsync", 7),
         ("step", 4),
@@ -292,6 +302,20 @@ def test_a_finished_or_foreign_run_is_not_overwritten(folder):
             gen_auxiliary_loss={"type": "L1Loss"},
             data={"images": "images", "size": 4, "batch_size": 4},
         )
+
+
+def test_checkpoints_of_which_none_is_whole_are_not_passed_over(folder):
+    run(steps=4)
+    seal = Path("run/checkpoints/step-00000004.seal.json")
+    content = seal.read_text()
+    seal.unlink()
+    for resume in (True, False):
+        with pytest.raises(
+            checkpoints.CheckpointError, match=r"not one of the 1 checkpoints .*4\.pt"
+        ):
+            run(resume=resume, steps=6)
+    seal.write_text(content)
+    assert run(resume=True, steps=4) == Path("run/checkpoints/step-00000004.pt")
 
 
 def test_longer_training_goes_on_from_a_finished_run(folder):

@@ -1,8 +1,9 @@
 """Checkpoints that are either whole or not there, however the process died.
 
-A state is written to a temporary file, flushed to the disk and renamed; then a seal (size and SHA-256)
-is written beside it in the same way. A file without a seal, or that does not match it, is never
-taken for good: the one before it is used.
+A seal (size and SHA-256) is written to a temporary file, flushed to the disk and renamed; then the
+state beside it in the same way: dying in between leaves a seal alone, and no state that looks like
+one. A file without a seal, or that does not match it, is never taken for good: the one before it is
+used.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def save(folder: Path, step: int, state: Mapping[str, Any], *, keep: int) -> Path:
-    """Write ``step-N.pt`` and its seal; remove all but the ``keep`` newest.
+    """Write ``step-N.pt`` and its seal; remove all older ones but the ``keep`` newest whole ones.
+
+    Damaged ones do not count, and go as soon as a whole one is newer; the one just written stays.
 
     Args:
         folder: where checkpoints go; made if need be.
@@ -64,14 +67,34 @@ def save(folder: Path, step: int, state: Mapping[str, Any], *, keep: int) -> Pat
     torch.save(dict(state), buffer)
     content = buffer.getvalue()
     path = folder / f"step-{step:08d}.pt"
-    _seal(path).unlink(missing_ok=True)  # never a new state under an old seal
-    write_atomically(path, content)
+    path.unlink(missing_ok=True)  # never an old state under a new seal
     seal = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "step": step}
     write_atomically(_seal(path), json.dumps(seal).encode())
-    for old in list(_newest_first(folder))[keep:]:
-        _seal(old).unlink(missing_ok=True)
-        old.unlink(missing_ok=True)
+    write_atomically(path, content)
+    _prune(path, keep)
     return path
+
+
+def _prune(written: Path, keep: int) -> None:
+    """Remove what is older than the checkpoint just written, but for the ``keep`` newest whole ones."""
+    files = list(_newest_first(written.parent))
+    place = files.index(written)
+    kept = 1 + sum(is_whole(newer) for newer in files[:place])
+    for old in files[place + 1 :]:
+        # By its size only: to read them all again at every checkpoint would take as long as writing.
+        if kept < keep and _is_complete(old):
+            kept += 1
+            continue
+        old.unlink(missing_ok=True)  # the state first: without it a seal says nothing
+        _seal(old).unlink(missing_ok=True)
+    for seal in written.parent.glob("step-*.seal.json"):  # of a process that died between the two
+        if seal.name < _seal(written).name and not seal.with_name(_state_name(seal)).exists():
+            seal.unlink(missing_ok=True)
+
+
+def all_of(folder: Path) -> list[Path]:
+    """The checkpoints of a folder, whole or not, the newest first."""
+    return list(_newest_first(folder))
 
 
 def latest(folder: Path) -> Path | None:
@@ -81,16 +104,29 @@ def latest(folder: Path) -> Path | None:
 
 def is_whole(path: Path) -> bool:
     """Whether a checkpoint is there with a seal that it matches."""
+    if not _is_complete(path):
+        return False
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return False
+    return bool(_read_seal(path).get("sha256") == digest)
+
+
+def _is_complete(path: Path) -> bool:
+    """Whether it has a seal, and the size that this says."""
+    try:
+        return bool(_read_seal(path).get("size") == path.stat().st_size)
+    except OSError:
+        return False
+
+
+def _read_seal(path: Path) -> dict[str, Any]:
     try:
         seal = json.loads(_seal(path).read_text(encoding="utf-8"))
-        content = path.read_bytes()
     except (OSError, ValueError):
-        return False
-    return (
-        isinstance(seal, dict)
-        and seal.get("size") == len(content)
-        and seal.get("sha256") == hashlib.sha256(content).hexdigest()
-    )
+        return {}
+    return seal if isinstance(seal, dict) else {}
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -103,8 +139,8 @@ def load(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"there is no checkpoint {path}")
     if not _seal(path).exists():
         raise CheckpointError(
-            f"{path} has no seal {_seal(path).name} beside it: it is half written, or was copied "
-            "without its seal; copy both, or use the one before it"
+            f"{path} has no seal {_seal(path).name} beside it: it was copied without; "
+            "copy both, or use the one before it"
         )
     if not is_whole(path):
         raise CheckpointError(f"{path} is damaged or half written; use the one before it")
@@ -138,6 +174,10 @@ def _newest_first(folder: Path) -> Iterator[Path]:
 
 def _seal(path: Path) -> Path:
     return path.with_suffix(".seal.json")
+
+
+def _state_name(seal: Path) -> str:
+    return seal.name.removesuffix(".seal.json") + ".pt"
 
 
 def random_state() -> dict[str, Any]:

@@ -99,8 +99,7 @@ class Trainer:
         self.fabric = fabric = make_fabric(self.config)
         fabric.launch()
         self._set_up(fabric)
-        found = fabric.broadcast(checkpoints.latest(self.out / "checkpoints"))
-        self._check_out(found, resume=resume)
+        found = self._found(resume=resume)
         if found is not None:
             restore(self, checkpoints.load(found))
         if fabric.is_global_zero:
@@ -174,12 +173,25 @@ class Trainer:
         networks = [raw(getattr(self.model, player)) for player in self.optimizers]
         return networks if self.ema is None else [*networks, self.ema.module]
 
-    def _check_out(self, found: Path | None, *, resume: bool) -> None:
+    def _found(self, *, resume: bool) -> Path | None:
+        """The checkpoint to go on from, the same on every rank."""
+        folder = self.out / "checkpoints"
+        found, there = self.fabric.broadcast(
+            (checkpoints.latest(folder), checkpoints.all_of(folder))
+        )
+        if found is None and there:
+            raise checkpoints.CheckpointError(
+                f"not one of the {len(there)} checkpoints in {folder} is whole (the newest is "
+                f"{there[0].name}): copy them again, each with its .seal.json, or take them away "
+                "to begin anew"
+            )
         if found is not None and not resume:
             raise ConfigError(
                 f"{self.out} already holds a run ({found.name}): give --resume to go on with it, "
                 "or another out="
             )
+        checkpoint: Path | None = found
+        return checkpoint
 
     def _write_config(self) -> None:
         import yaml
