@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +15,7 @@ import yaml
 from PIL import Image
 
 from losskit.cli import main
+from losskit_gan.trainer.loop import Trainer
 
 CONFIG = {
     "out": "run",
@@ -61,6 +65,28 @@ def test_train_then_sample_then_resume(folder, capsys):
     assert "already holds a run" in capsys.readouterr().err
     assert main(["gan", "train", "c.yaml", "--quiet", "--resume", "steps=3"]) == 0
     assert Path("run/checkpoints/step-00000003.pt").exists()
+
+
+def test_what_ctrl_c_prints_goes_on_with_the_same_run(folder, capsys, monkeypatch):
+    real = Trainer._one_step
+
+    def interrupted(self, batch):
+        real(self, batch)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    Path("a b.yaml").write_text(Path("c.yaml").read_text())
+    command = ["gan", "train", "a b.yaml", "optimizer.lr=1e-3", "steps=3", "--out", "other"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_one_step", interrupted)
+        assert main([*command, "--seed", "7", "--precision", "bf16-mixed", "--quiet"]) == 130
+    out = capsys.readouterr().out
+    assert out.startswith("stopped at step 1, saved other/checkpoints/step-00000001.pt; ")
+    program, *words = shlex.split(out.partition("go on with: ")[2])
+    assert program == "losskit"
+    assert main(words) == 0
+    written = yaml.safe_load(Path("other/config.yaml").read_text())
+    assert (written["steps"], written["seed"], written["optimizer"]["lr"]) == (3, 7, 1e-3)
+    assert written["fabric"]["precision"] == "bf16-mixed"
 
 
 def test_check_runs_nothing(folder, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -63,6 +64,21 @@ class W(nn.Module):  # whose latents carry the graph that path lengths need
         latent = self.mapping(noise).tanh()
         image = self.image(latent).sin().reshape(-1, 3, self.size, self.size)
         return (image, latent) if return_latents else image
+"""
+
+
+COUNTING = """
+import torch
+
+class C(G):  # whose images depend on what no state_dict has
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("passes", torch.zeros(()), persistent=False)
+
+    def forward(self, noise):
+        if self.training:
+            self.passes += 1
+        return super().forward(noise) * (1 + 0.1 * self.passes.sin())
 """
 
 
@@ -354,6 +370,58 @@ def test_warm_start_takes_weights_only(folder):
     wrong = {**model, "discriminator": {"type": "usernets:D", "size": 4}}
     with pytest.raises(ConfigError, match="has other layers"):
         Trainer(load_train_config(config(out="next", model=wrong)))
+
+
+def test_a_warm_started_run_goes_on_without_what_it_began_from(folder):
+    run(steps=2)
+    model = {**config()["model"], "warm_start": "run"}
+    whole = checkpoints.load(run(out="whole", model=model, steps=6))
+    run(out="next", model=model, steps=4)
+    shutil.rmtree("run")
+    for warm_start in ("run", None):  # the key may go with it
+        if warm_start is None:
+            shutil.rmtree("next")
+            shutil.copytree("copy", "next")
+        else:
+            shutil.copytree("next", "copy")
+        model["warm_start"] = warm_start
+        state = checkpoints.load(run(out="next", model=model, steps=6, resume=True))
+        same(whole["networks"], state["networks"])
+    with pytest.raises(checkpoints.CheckpointError, match="no whole checkpoint in run"):
+        run(out="new", model={**model, "warm_start": "run"})
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_precision_may_change_when_a_run_goes_on(folder, precision):
+    half = {"accelerator": "cpu", "precision": "16-mixed"}
+    other = {"accelerator": "cpu", "precision": precision}
+    run(steps=2, fabric=other)
+    state = checkpoints.load(run(steps=4, fabric=half, resume=True))
+    assert state["precision"]["scale"] > 0
+    state = checkpoints.load(run(steps=5, fabric=other, resume=True))
+    assert (state["step"], state["precision"]) == (5, {})
+
+
+def test_what_networks_keep_out_of_their_state_resumes_exactly(folder):
+    (folder / "usernets.py").write_text(NETS + COUNTING)
+    model = {**config()["model"], "generator": {"type": "usernets:C"}}
+    changes = {"model": model, "optimizer": {"lr": 0.01}}
+    whole = checkpoints.load(run(out="whole", **changes))
+    kept = whole["ranks"][0]["buffers"]
+    assert list(kept["generator"]) == ["passes"]
+    assert kept["generator"]["passes"] > 11
+    run(**changes, steps=5)
+    same(without_out(whole), without_out(checkpoints.load(run(**changes, resume=True))))
+
+
+def test_a_run_does_not_go_on_with_other_images(folder):
+    run(steps=2)
+    Path("images/0.png").rename("images/a.png")
+    with pytest.raises(checkpoints.CheckpointError, match="other names of its 7 images"):
+        run(steps=4, resume=True)
+    Path("images/a.png").unlink()
+    with pytest.raises(checkpoints.CheckpointError, match="6 images, not 7"):
+        run(steps=4, resume=True)
 
 
 @pytest.mark.parametrize(

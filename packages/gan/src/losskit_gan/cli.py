@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -90,10 +91,11 @@ def _train(arguments: argparse.Namespace) -> int:
     try:
         path = trainer.run(resume=arguments.resume)
     except Stopped as stop:
-        print(
-            f"stopped at step {stop.step}, saved {stop.checkpoint}; "
-            f"go on with: losskit gan train {arguments.config} --resume"
-        )
+        if trainer.fabric.is_global_zero:
+            print(
+                f"stopped at step {stop.step}, saved {stop.checkpoint}; "
+                f"go on with: {_command(arguments)}"
+            )
         return 130
     if trainer.fabric.is_global_zero:
         print(f"{config.steps} steps done: {path}")
@@ -109,6 +111,18 @@ def _overrides(arguments: argparse.Namespace) -> Sequence[str]:
         *arguments.overrides,
         *(f"{key}={value}" for key, value in flags.items() if value is not None),
     ]
+
+
+def _command(arguments: argparse.Namespace) -> str:
+    """The command that resumes a run: the one that was given."""
+    words = ["losskit", "gan", "train", str(arguments.config), *arguments.overrides, "--resume"]
+    for flag in ("out", "seed", *_TRAIN_FLAGS):
+        value = getattr(arguments, flag)
+        if value is not None:
+            words += [f"--{flag}", str(value)]
+    words += ["--allow-import"] if arguments.allow_import else []
+    words += ["--quiet"] if arguments.quiet else []
+    return shlex.join(words)
 
 
 def _sample(arguments: argparse.Namespace) -> int:

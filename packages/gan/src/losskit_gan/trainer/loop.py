@@ -65,7 +65,9 @@ class Trainer:
             for player in players
         }
         self._base_rates = {p: o.param_groups[0]["lr"] for p, o in self.optimizers.items()}
-        if config.model.warm_start is not None:
+        # A run that goes on has its weights; what it once began from may be gone.
+        begun = checkpoints.latest(self.out / "checkpoints") is not None
+        if config.model.warm_start is not None and not begun:
             assemble.warm_start(self.model, players, Path(config.model.warm_start))
         rehearse(self.model, self.source, config)
         self.ema: ExponentialMovingAverage | None = None

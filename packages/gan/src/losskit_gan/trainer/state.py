@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +17,21 @@ from losskit_gan.trainer.sharding import load_network, load_optimizer, whole
 if TYPE_CHECKING:
     from losskit_gan.trainer.loop import Trainer
 
-FORMAT = 2
-#: What may differ when a run goes on: how long, where, and what is written on the way.
-_FREE = frozenset({"steps", "logging", "fabric", "out", "allow_import", "deterministic"})
+FORMAT = 3
+#: What may differ when a run goes on: how long, where, what is written on the way, how it began.
+_FREE = frozenset(
+    {
+        *("steps", "logging", "fabric", "out", "allow_import", "deterministic"),
+        *("data.workers", "data.cache", "model.warm_start"),
+    }
+)
 
 
 def _check_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> None:
     """Raise CheckpointError where a value differs that the next step depends on."""
     for key in [*saved, *(key for key in now if key not in saved)]:
         where = f"{path}.{key}" if path else str(key)
-        if where in _FREE or where in ("data.workers", "data.cache"):
+        if where in _FREE:
             continue
         before, after = saved.get(key), now.get(key)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
@@ -58,10 +64,31 @@ def gather(trainer: Trainer) -> dict[str, Any]:
         "ema": None if trainer.ema is None else whole(trainer.ema.module.state_dict()),
         "optimizers": {p: whole(o.state_dict()) for p, o in trainer.optimizers.items()},
         "iteration": trainer.model.iteration,
+        "images": _images(trainer),
         "precision": trainer.fabric.strategy.precision.state_dict(),
         "skipped_updates": trainer.engine.skipped_updates,
         "ranks": _from_all_ranks(trainer, _own(trainer)),
     }
+
+
+def _images(trainer: Trainer) -> dict[str, Any]:
+    """Of what images the order was drawn: it follows from the seed and how many there are."""
+    names = trainer.source.names
+    digest = hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
+    return {"count": len(names), "names": digest}
+
+
+def _check_same_images(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    if saved != now:
+        how = (
+            f"{now['count']} images, not {saved['count']}"
+            if saved["count"] != now["count"]
+            else f"other names of its {now['count']} images"
+        )
+        raise checkpoints.CheckpointError(
+            f"the data changed since the checkpoint was written: {how}; put them back, or start a "
+            "run of its own with model.warm_start"
+        )
 
 
 def _own(trainer: Trainer) -> dict[str, Any]:
@@ -69,14 +96,22 @@ def _own(trainer: Trainer) -> dict[str, Any]:
     return {
         "objective": trainer.model.objective.state_dict(),
         "buffers": {
-            name: dict(network.named_buffers()) for name, network in _networks(trainer).items()
-        }
-        if trainer.fabric.world_size > 1
-        else {},
+            name: _own_buffers(network, trainer.fabric.world_size)
+            for name, network in _networks(trainer).items()
+        },
         "recorder": trainer.recorder.state_dict(),
         "skipped": sorted(trainer.skipped),
         "random": checkpoints.random_state(),
     }
+
+
+def _own_buffers(network: torch.nn.Module, world_size: int) -> dict[str, torch.Tensor]:
+    """The buffers that the networks' whole state lacks: those not in it, or of ranks but the first."""
+    named = dict(network.named_buffers())
+    if world_size > 1:
+        return named
+    known = network.state_dict()
+    return {name: buffer for name, buffer in named.items() if name not in known}
 
 
 def _networks(trainer: Trainer) -> dict[str, torch.nn.Module]:
@@ -104,7 +139,7 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
     """Bring a trainer to a gathered state.
 
     Raises:
-        CheckpointError: it is of another format, config or number of processes.
+        CheckpointError: it is of another format, config or number of processes, or of other images.
     """
     if state.get("format") != FORMAT:
         raise checkpoints.CheckpointError(
@@ -118,6 +153,7 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
         )
     own = state["ranks"][trainer.fabric.global_rank]
     _check_same_run(state["config"], as_mapping(trainer.config))
+    _check_same_images(state["images"], _images(trainer))
     try:
         for player, optimizer in trainer.optimizers.items():
             load_network(raw(getattr(trainer.model, player)), state["networks"][player])
@@ -127,13 +163,15 @@ def restore(trainer: Trainer, state: dict[str, Any]) -> None:
         trainer.model.objective.load_state_dict(own["objective"])
         networks = _networks(trainer)
         for name, buffers in own["buffers"].items():
-            for key, buffer in networks[name].named_buffers():
-                buffer.copy_(buffers[key])
+            there = dict(networks[name].named_buffers())
+            for key, saved in buffers.items():
+                there[key].copy_(saved)
+        if state["precision"]:  # written without a scaler, it leaves a new one as it starts
+            trainer.fabric.strategy.precision.load_state_dict(state["precision"])
     except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise checkpoints.CheckpointError(
             f"the checkpoint is not of this config: {one_line(error):.200}"
         ) from error
-    trainer.fabric.strategy.precision.load_state_dict(state["precision"])
     trainer.engine.skipped_updates = state["skipped_updates"]
     trainer.recorder.load_state_dict(own["recorder"], trainer.fabric.device)
     trainer.step = state["step"]
