@@ -98,10 +98,47 @@ def test_gradients_reach_the_face_and_large_faces_do_not_alias() -> None:
     assert align_faces(noise, points).std() < 0.6 * noise.std()
 
 
+def test_a_face_does_not_depend_on_the_others_of_its_batch() -> None:
+    """Faces of 1, 3, 2 and again 3 times the template's size, in that order."""
+    image = torch.rand(4, 2, 400, 400, requires_grad=True)
+    scales = torch.tensor([1.0, 3.0, 2.0, 3.0])[:, None, None]
+    points = torch.tensor(ARCFACE_TEMPLATE) * scales + 20
+    together = align_faces(image, points)
+    alone = torch.cat([align_faces(image[i : i + 1], points[i : i + 1]) for i in range(4)])
+    torch.testing.assert_close(together, alone, atol=1e-6, rtol=0)
+    upstream = torch.rand_like(together)
+    ours, theirs = (torch.autograd.grad(x, image, upstream)[0] for x in (together, alone))
+    torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
+
+
+def test_the_template_is_scaled_to_the_size(astronaut: torch.Tensor) -> None:
+    """A face of 160 shows what one of 112 shows, only larger: pixel centres map as in resizing."""
+    smooth = F.avg_pool2d(astronaut, 9, 1, 4)  # so that sampling it coarsely loses nothing
+    points = torch.tensor(ARCFACE_TEMPLATE)[None] + 80
+    small, large = align_faces(smooth, points), align_faces(smooth, points, 160)
+    resized = F.interpolate(small, size=(160, 160), mode="bilinear", align_corners=False)
+    inner = (..., slice(3, -3), slice(3, -3))
+    assert (large - resized)[inner].abs().mean() < 2e-3
+    shifted = F.interpolate(small.roll(1, -1), size=(160, 160), mode="bilinear")
+    assert (large - shifted)[inner].abs().mean() > 5e-3  # the bound is far below one pixel
+
+
 def test_no_face_is_nan() -> None:
     cat = torch.tensor(data.chelsea()).permute(2, 0, 1)[None] / 255
     assert face_landmarks(cat, data_range=1.0).isnan().all()
     assert face_landmarks(torch.zeros(2, 3, 8, 8), data_range=1.0).shape == (2, 5, 2)
+
+
+def test_the_largest_face_is_taken(astronaut: torch.Tensor) -> None:
+    """Her face, and beside it a smaller copy that the detector is surer of: it has no noise."""
+    noise = torch.randn(astronaut.shape, generator=torch.Generator().manual_seed(0))
+    large = (astronaut + 0.2 * noise).clamp(0, 1)
+    small = F.pad(F.interpolate(astronaut, scale_factor=0.7, mode="bilinear"), (45, 45, 45, 45))
+    one = face_landmarks(large, data_range=1.0)
+    right = face_landmarks(torch.cat([small, large], 3), data_range=1.0)
+    left = face_landmarks(torch.cat([large, small], 3), data_range=1.0)
+    assert (left - one).abs().max() < 6
+    assert (right - one - torch.tensor([300.0, 0.0])).abs().max() < 6
 
 
 def test_landmarks_must_fit() -> None:

@@ -91,6 +91,19 @@ def test_mtcnn_path_is_align_then_embed(face: torch.Tensor) -> None:
     torch.testing.assert_close(value, expected[0].detach(), atol=1e-5, rtol=1e-4)
 
 
+def test_a_pairs_value_does_not_depend_on_the_other_faces_of_its_batch(face: torch.Tensor) -> None:
+    close = F.interpolate(face[..., 40:140, 95:195], size=face.shape[-2:], mode="bicubic")
+    target = torch.cat([face, close.clamp(-1, 1)])
+    points = face_landmarks(target)
+    eyes = (points[:, 0] - points[:, 1]).norm(dim=-1)
+    assert eyes[1] > 3 * eyes[0]  # so that each needs another number of samples per pixel
+    pred = (target + 0.3 * torch.randn_like(target)).clamp(-1, 1)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.Tanh(), nn.AvgPool2d(8), nn.Flatten())
+    loss = FaceIdLoss(network, align="mtcnn", reduction="none")
+    alone = torch.cat([loss(pred[i : i + 1], target[i : i + 1]) for i in range(2)])
+    torch.testing.assert_close(loss(pred, target), alone, atol=1e-6, rtol=1e-4)
+
+
 def test_gradient_reaches_pred_and_never_target(face: torch.Tensor) -> None:
     for align in ("crop", "mtcnn", None):
         pred = face.clone().requires_grad_()

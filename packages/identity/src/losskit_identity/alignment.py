@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -114,16 +115,34 @@ def face_matrix(landmarks: Float[Tensor, "b 5 2"], size: int) -> Float[Tensor, "
     return torch.cat([linear, -linear @ forth[:, :, 2:]], -1)
 
 
-def supersampling(matrix: Float[Tensor, "b 2 3"]) -> int:
-    """How many samples a side each pixel of a face takes, so that shrinking does not alias."""
-    shrink = float(matrix[:, :, :2].det().abs().sqrt().max()) if len(matrix) else 1.0
-    return min(_MAX_SUPERSAMPLING, max(1, math.ceil(shrink - 0.1)))
+def supersampling(matrix: Float[Tensor, "b 2 3"]) -> tuple[int, ...]:
+    """How many samples a side each pixel of a face takes, so that shrinking does not alias.
+
+    One number per face: what else is in the batch must not change a face.
+    """
+    shrink = matrix[:, :, :2].det().abs().sqrt().tolist()
+    return tuple(min(_MAX_SUPERSAMPLING, max(1, math.ceil(one - 0.1))) for one in shrink)
 
 
 def sample_faces(
-    image: Float[Tensor, "b c h w"], matrix: Float[Tensor, "b 2 3"], size: int, factor: int
+    image: Float[Tensor, "b c h w"],
+    matrix: Float[Tensor, "b 2 3"],
+    size: int,
+    factors: Sequence[int],
 ) -> Float[Tensor, "b c size size"]:
-    """Cut faces out along ``face_matrix``, with ``factor`` samples a side per pixel."""
+    """Cut faces out along ``face_matrix``, each with its factor's samples a side per pixel."""
+    if len(set(factors)) <= 1:
+        return _sample(image, matrix, size, factors[0] if factors else 1)
+    groups = [
+        [i for i, factor in enumerate(factors) if factor == wanted]
+        for wanted in sorted(set(factors))
+    ]
+    parts = [_sample(image[group], matrix[group], size, factors[group[0]]) for group in groups]
+    order = [i for group in groups for i in group]
+    return torch.cat(parts)[[order.index(i) for i in range(len(order))]]
+
+
+def _sample(image: Tensor, matrix: Tensor, size: int, factor: int) -> Tensor:
     height, width = image.shape[-2:]
     extent = matrix.new_tensor([width, height])
     to_unit = (2 * matrix / extent[:, None]).to(image)  # grid_sample's coordinates: -1 to 1

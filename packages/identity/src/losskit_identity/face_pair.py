@@ -33,7 +33,7 @@ class _Plan(NamedTuple):
     face: Tensor
     found: Tensor
     matrix: Tensor  # on the CPU: making a grid of it waits for no device
-    factor: int
+    factors: tuple[int, ...]
     some_found: bool
     all_found: bool
 
@@ -99,19 +99,25 @@ def _make_plan(target: Tensor, landmarks: Backbone, size: int) -> dict[str, Tens
     points = landmarks.features(target, grad=False)["landmarks"]
     found = points.isfinite().all(-1).all(-1)
     count = int(found.sum())
-    matrix, factor = torch.zeros(len(found), 2, 3, device="cpu"), 1
+    matrix = torch.zeros(len(found), 2, 3, device="cpu")
+    factors: tuple[int, ...] = (1,) * len(found)
     if count:  # samples without a face get any finite landmarks: NaN would spoil gradients
         matrix = face_matrix(torch.where(found[:, None, None], points, points[found][:1]), size)
-        factor = supersampling(matrix)
-    flags = torch.tensor([factor, count > 0, count == len(found)], device="cpu")
+        factors = supersampling(matrix)
+    flags = torch.tensor([count > 0, count == len(found), *factors], device="cpu")
     plan = {"face": target, "found": found, "matrix": matrix, "flags": flags}
     return {**plan, "face": _cut_out(target.detach(), _read(plan), size)}
 
 
 def _read(plan: dict[str, Tensor]) -> _Plan:
-    factor, some_found, all_found = plan["flags"].tolist()
+    some_found, all_found, *factors = plan["flags"].tolist()
     return _Plan(
-        plan["face"], plan["found"], plan["matrix"], factor, bool(some_found), bool(all_found)
+        plan["face"],
+        plan["found"],
+        plan["matrix"],
+        tuple(factors),
+        bool(some_found),
+        bool(all_found),
     )
 
 
@@ -120,7 +126,7 @@ def _cut_out(image: Tensor, plan: _Plan, size: int) -> Tensor:
         image = image.float()
     if not plan.some_found:
         return crop_faces(image, size)
-    aligned = sample_faces(image, plan.matrix, size, plan.factor)
+    aligned = sample_faces(image, plan.matrix, size, plan.factors)
     if plan.all_found:
         return aligned
     return torch.where(plan.found[:, None, None, None], aligned, crop_faces(image, size))
