@@ -143,6 +143,44 @@ def test_steps_of_each_player_and_what_their_schedules_count():
     assert [outputs["iteration"] for outputs in RecorderForTest.seen] == [0, 1, 2, 3, 4, 5]
 
 
+def test_what_is_per_sample_is_cut_and_nothing_else():
+    draw = torch.Generator().manual_seed(0)
+    pyramid = [torch.randn(4, 3, 8 // 2**i, 8 // 2**i, generator=draw) for i in range(4)]
+    pair = (torch.arange(4), torch.arange(8).view(4, 2))
+    weights = [torch.randn(3, generator=draw) for _ in range(4)]  # four layers'
+    boxes = [torch.zeros(n, 4) for n in (2, 4, 1, 3)]
+    nested = [[torch.zeros(4, 2)], [torch.zeros(4, 2)], [], []]
+    batch = {
+        "real_imgs": torch.randn(4, 3, 8, 8, generator=draw),
+        "pyramid": pyramid,
+        "pair": pair,
+        "captions": ["a", "b", "c", "d"],
+        "numbers": (1, 2.0, 3, None),
+        "labels": torch.tensor([5, 6, 7, 8]),
+        "scalar": torch.tensor(2.0),
+        "empty": [],
+        "two": ["for", "all"],
+        "title": "four",
+        "weights": weights,
+        "boxes": boxes,
+        "nested": nested,
+        "classes": torch.ones(1, 4),
+    }
+    parts = list(parts_of(batch, 2))
+    for index, part in enumerate(parts):
+        own = slice(2 * index, 2 * index + 2)
+        assert list(part) == list(batch)
+        for level, whole in zip(part["pyramid"], pyramid, strict=True):
+            assert torch.equal(level, whole[own])
+        assert isinstance(part["pair"], tuple)
+        assert [t.tolist() for t in part["pair"]] == [t[own].tolist() for t in pair]
+        for key in ("captions", "numbers"):
+            assert part[key] == batch[key][own]
+        assert part["labels"].tolist() == [5, 6, 7, 8][own]
+        for key in ("scalar", "empty", "two", "title", "weights", "boxes", "nested", "classes"):
+            assert part[key] is batch[key]
+
+
 def test_accumulation_gives_the_whole_batchs_update():
     data = {"real_imgs": real(), "noise": torch.randn(4, 3)}
     results = []

@@ -10,7 +10,14 @@ from torch import Tensor, nn
 
 
 def parts_of(batch: Mapping[str, Any], count: int) -> Iterator[Mapping[str, Any]]:
-    """Cut a batch's tensors and lists into ``count`` equal parts; what is not per sample goes to each.
+    """Cut a batch into ``count`` equal parts; what is not per sample goes to each whole.
+
+    Per sample is, in a batch of ``n`` images:
+
+    - a tensor of length ``n``, be it ``(n, c, h, w)`` or ``(n,)``; so a tensor of ``n`` class weights,
+      say, is cut like labels are: give it another shape, ``(1, n)``;
+    - a list or tuple of tensors that all have length ``n`` (one for each scale): each is cut;
+    - a list or tuple of length ``n`` in which there is no tensor: captions, file names, numbers.
 
     Raises:
         ValueError: the batch has no such parts.
@@ -23,16 +30,29 @@ def parts_of(batch: Mapping[str, Any], count: int) -> Iterator[Mapping[str, Any]
         raise ValueError(f"a batch of {size} cannot be cut into accumulate={count} equal parts")
     step = size // count
     for begin in range(0, size, step):
-        yield {
-            key: value[begin : begin + step] if _is_per_sample(value, size) else value
-            for key, value in batch.items()
-        }
+        yield {key: _part(value, slice(begin, begin + step), size) for key, value in batch.items()}
 
 
-def _is_per_sample(value: Any, size: int) -> bool:
+def _part(value: Any, part: slice, size: int) -> Any:
     if isinstance(value, Tensor):
-        return value.ndim > 0 and len(value) == size
-    return isinstance(value, (list, tuple)) and len(value) == size  # captions, file names
+        return value[part] if _is_per_sample(value, size) else value
+    if not isinstance(value, (list, tuple)):
+        return value
+    if value and all(isinstance(item, Tensor) and _is_per_sample(item, size) for item in value):
+        return type(value)([item[part] for item in value])
+    return value[part] if len(value) == size and not _holds_tensor(value) else value
+
+
+def _is_per_sample(tensor: Tensor, size: int) -> bool:
+    return tensor.ndim > 0 and len(tensor) == size
+
+
+def _holds_tensor(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        value = value.values()
+    elif not isinstance(value, (list, tuple)):
+        return isinstance(value, Tensor)
+    return any(_holds_tensor(item) for item in value)
 
 
 class BatchAverages:
