@@ -39,9 +39,13 @@ def check_same_shape(pred: Tensor, target: Tensor, names: str = "pred and target
 def reduce(loss: Tensor, reduction: Reduction = "mean") -> Tensor:
     """Mean, sum or the tensor as it is."""
     check_reduction(reduction)
-    if reduction == "mean":
+    if reduction == "none":
+        return loss
+    if reduction == "mean" and loss.dtype == torch.float16:  # whose sum may be infinite
         return loss.mean()
-    return loss.sum() if reduction == "sum" else loss
+    total = loss.sum()
+    # Not mean(): its backward pass writes a whole tensor of 1/n before anything else is done.
+    return total / loss.numel() if reduction == "mean" else total
 
 
 def weighted_reduce(
