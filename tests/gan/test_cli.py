@@ -104,6 +104,8 @@ def test_check_runs_nothing(folder, capsys):
         (["train", "c.yaml", "--precision", "8bit"], "fabric.precision must be one of"),
         (["train", "c.yaml", "model.generator.type=my:Net"], "is code that the config names"),
         (["sample", "nowhere"], "there is no whole checkpoint in nowhere"),
+        (["sample", "nowhere", "--out", "c.yaml"], "--out: c.yaml is a file, not a folder"),
+        (["train", "c.yaml", "--out", "c.yaml"], "out: c.yaml is a file, not a folder"),
         (["sample", "nowhere", "--count", "0"], "--count must be at least 1, not 0"),
         (["sample", "nowhere", "--batch", "0"], "--batch must be at least 1, not 0"),
     ],

@@ -9,6 +9,7 @@ import copy
 import importlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from PIL import Image
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from losskit.errors import LosskitError
 from losskit_gan.lecam import LeCamLoss
 from losskit_gan.path_length import GeneratorPathRegularizer
 from losskit_gan.players import hinge_discriminator_loss, hinge_generator_loss
@@ -281,6 +283,24 @@ def _main(folder):
                 store,
                 lambda rank, s=strategy, o=out, m=moment: _train(rank, 2, s, folder / s / o, m),
             )
+    images = folder / "bad"
+    shutil.copytree(folder / "images", images)
+    content = (images / "0.png").read_bytes()
+    (images / "0.png").write_bytes(content[: len(content) // 2])  # its header is fine
+    data = {"images": str(images), "size": 4, "batch_size": 4}
+
+    def bad(rank):
+        config = load_train_config(_config(out=str(folder / "bad-run"), data=data))
+        with pytest.MonkeyPatch.context() as patch:  # it may meet the image
+            patch.setattr("losskit_gan.trainer.loop.rehearse", lambda *_: None)
+            trainer = Trainer(config)
+        try:
+            trainer.run()
+        except LosskitError as error:
+            (folder / f"bad-{rank}.txt").write_text(str(error))
+            os._exit(3)  # as a process ends that says no more
+
+    codes["bad"] = _together(store, bad)
     (folder / "codes.json").write_text(json.dumps(codes))
 
 
@@ -366,6 +386,15 @@ def test_killed_a_resumed_run_of_two_ends_bit_for_bit_the_same(ran, strategy):
         assert (folder / strategy / "whole" / name).read_bytes() == (
             folder / strategy / "killed" / name
         ).read_bytes()
+
+
+def test_an_image_that_one_process_finds_bad_is_one_line_on_each(ran):
+    folder, codes, errors = ran
+    assert codes["bad"] == [3, 3], errors[-3000:]
+    said = sorted((folder / f"bad-{rank}.txt").read_text() for rank in range(2))
+    assert said[0].startswith("another process of this run ended")
+    assert "0.png as an image" in said[1]
+    assert not any("\n" in text for text in said)
 
 
 def test_a_sharded_run_is_the_data_parallel_one(ran):

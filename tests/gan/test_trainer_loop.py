@@ -19,7 +19,8 @@ from losskit.errors import ConfigError
 from losskit_gan.trainer import checkpoints
 from losskit_gan.trainer.config import load_train_config
 from losskit_gan.trainer.fabric import make_fabric
-from losskit_gan.trainer.loop import Stopped, Trainer
+from losskit_gan.trainer.interrupt import Stopped
+from losskit_gan.trainer.loop import Trainer
 from losskit_gan.trainer.recorder import read_metrics
 
 NETS = """
@@ -79,6 +80,21 @@ class C(G):  # whose images depend on what no state_dict has
         if self.training:
             self.passes += 1
         return super().forward(noise) * (1 + 0.1 * self.passes.sin())
+"""
+
+
+UNUSUAL = """
+import torch
+
+class Old(G):
+    def __init__(self):
+        super().__init__()
+        nn.utils.weight_norm(self.mapping)
+
+class Scalar(G):
+    def __init__(self):
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(1.0))
 """
 
 
@@ -442,11 +458,49 @@ def test_a_run_does_not_go_on_with_other_images(folder):
         ({"data": {"images": "nothing"}}, "there is no folder 'nothing'"),
         ({"optimizer": {"lr": 1, "betas": [2, 3]}}, "optimizer.discriminator: Invalid beta"),
         ({"preset": "nope"}, "there is no preset 'nope'"),
+        ({"out": "usernets.py"}, "out: usernets.py is a file, not a folder"),
+        ({"out": "usernets.py/a/b"}, "out: usernets.py is a file, not a folder"),
+        (
+            {"model": {**config()["model"], "generator": {"type": "usernets:Old"}}},
+            "cannot be copied, .* of torch.nn.utils.parametrizations",
+        ),
+        (
+            {
+                "model": {**config()["model"], "generator": {"type": "usernets:Scalar"}},
+                "fabric": {"strategy": "fsdp", "devices": 2, "accelerator": "cpu"},
+            },
+            "'fsdp' cannot spread generator.gain, which has no dimension",
+        ),
+        (
+            {
+                "fabric": {"strategy": "fsdp", "devices": 2, "accelerator": "cpu"},
+                "optimizer": {"generator": {"type": "Adafactor"}},
+            },
+            "'Adafactor' factors whole weights, which fabric.strategy 'fsdp' spreads",
+        ),
+        (
+            {
+                "gen_auxiliary_loss": {
+                    "type": "GeneratorPathRegularizer",
+                    "start": 3,
+                    "data_info": {"fake_imgs": "fake_imgs", "latents": "latents"},
+                },
+                "fabric": {
+                    "strategy": "ddp_find_unused_parameters_true",
+                    "devices": 2,
+                    "accelerator": "cpu",
+                },
+            },
+            "do not depend on the 'latents' that a loss reads: take ddp",
+        ),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
 def test_what_is_wrong_is_found_before_anything_runs(folder, changes, message):
-    with pytest.raises(ConfigError, match=message):
+    (folder / "usernets.py").write_text(NETS + UNUSUAL)
+    with pytest.raises(ConfigError, match=message) as caught:
         Trainer(load_train_config(config(**changes)))
+    assert "\n" not in str(caught.value)
     assert not Path("run").exists()
 
 

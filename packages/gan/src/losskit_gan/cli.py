@@ -81,7 +81,8 @@ def configure_demo(parser: argparse.ArgumentParser) -> None:
 
 def _train(arguments: argparse.Namespace) -> int:
     from losskit_gan.trainer.config import load_train_config
-    from losskit_gan.trainer.loop import Stopped, Trainer
+    from losskit_gan.trainer.interrupt import Stopped
+    from losskit_gan.trainer.loop import Trainer
 
     config = load_train_config(arguments.config, _overrides(arguments))
     trainer = Trainer(config, progress=not arguments.quiet)

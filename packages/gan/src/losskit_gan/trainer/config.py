@@ -165,6 +165,11 @@ def _check_together(config: TrainConfig) -> None:
             )
         if kind in _UNUSABLE:
             raise ConfigError(f"optimizer.type {kind!r} {_UNUSABLE[kind]}: take Adam, say")
+        if (config.fabric.strategy, kind) == ("fsdp", "Adafactor"):
+            raise ConfigError(
+                "optimizer.type 'Adafactor' factors whole weights, which fabric.strategy 'fsdp' "
+                "spreads: take Adam, or ddp"
+            )
 
 
 def _check_devices(devices: int | str | list[int]) -> None:
@@ -179,6 +184,13 @@ def _check_devices(devices: int | str | list[int]) -> None:
             f"fabric.devices must be a number, a list of indices ('0,1'), -1 or 'auto' for all, "
             f"not {devices!r}"
         )
+
+
+def check_folder(path: Path, where: str) -> None:
+    """Raise ConfigError where a folder to write to, or one it lies in, is a file."""
+    there = next((part for part in (path, *path.parents) if part.exists()), None)
+    if there is not None and not there.is_dir():
+        raise ConfigError(f"{where}: {there} is a file, not a folder")
 
 
 def as_mapping(config: TrainConfig) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +16,8 @@ from losskit_gan.trainer.sharding import shard
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+    from losskit_gan.model import GANWithCustomizedLoss
 
 
 def make_fabric(config: TrainConfig) -> Fabric:
@@ -45,6 +49,47 @@ def make_fabric(config: TrainConfig) -> Fabric:
         )
     except (ValueError, RuntimeError, TypeError) as error:
         raise ConfigError(f"fabric: {one_line(error)}") from error
+
+
+def check_model(config: TrainConfig, model: GANWithCustomizedLoss) -> None:
+    """Find what a strategy cannot do with these networks and losses, before processes are started.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    strategy = config.fabric.strategy
+    if strategy == "fsdp":
+        for name, parameter in model.named_parameters():
+            if parameter.ndim == 0:
+                raise ConfigError(
+                    f"fabric.strategy 'fsdp' cannot spread {name}, which has no dimension: make it "
+                    "torch.ones(1), or take ddp"
+                )
+    # Schedules are read off here and there, for long runs have many steps.
+    moments = range(0, config.steps, max(1, config.steps // 1000))
+    if strategy == "ddp_find_unused_parameters_true" and any(
+        model.objective.needs("generator", "latents", step) for step in moments
+    ):
+        raise ConfigError(
+            f"fabric.strategy {strategy!r} gives losses copies of what a generator returns, so the "
+            "images do not depend on the 'latents' that a loss reads: take ddp, or a path length of "
+            "generator and num_batches"
+        )
+
+
+@contextlib.contextmanager
+def lost_processes_named() -> Iterator[None]:
+    """Say in one line that another process ended: it has said why itself."""
+    try:
+        yield
+    except RuntimeError as error:
+        backend = isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
+        if isinstance(error, LosskitError) or not backend:
+            raise
+        raise LosskitError(
+            "another process of this run ended or cannot be reached; its own message says why "
+            f"({one_line(error):.120})"
+        ) from error
 
 
 def _strategy(section: FabricConfig) -> Any:

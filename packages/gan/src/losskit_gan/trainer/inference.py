@@ -15,7 +15,7 @@ from losskit.cli.images import SUFFIXES
 from losskit.errors import ConfigError
 from losskit.spec import one_line
 from losskit_gan.trainer import assemble, checkpoints, sampling
-from losskit_gan.trainer.config import TrainConfig, load_train_config
+from losskit_gan.trainer.config import TrainConfig, check_folder, load_train_config
 from losskit_gan.trainer.sources import decode
 
 
@@ -79,8 +79,9 @@ def write_samples(
 
     Raises:
         ConfigError: the generator takes images and none are given, or the other way round; the
-            device is not there; or an input would be written over.
+            device is not there; ``out`` is a file; or an input would be written over.
     """
+    check_folder(out, "--out")
     generator, config = load_generator(run, use_ema=use_ema, allow_import=allow_import)
     maker = _Maker(generator, config, batch=batch, device=device, seed=seed)
     if config.model.inputs == ["noise"]:

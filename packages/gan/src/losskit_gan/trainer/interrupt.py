@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import signal
 import threading
+from pathlib import Path
 from types import FrameType
 from typing import Any
+
+
+class Stopped(Exception):  # noqa: N818 - no error: the user asked for it
+    """Training was interrupted; ``checkpoint`` is where it goes on from."""
+
+    def __init__(self, checkpoint: Path, step: int) -> None:
+        super().__init__(f"stopped at step {step}")
+        self.checkpoint = checkpoint
+        self.step = step
 
 
 class Interrupt:

@@ -13,26 +13,17 @@ from torch import Tensor, nn
 from losskit.errors import ConfigError
 from losskit.spec import one_line
 from losskit_gan.trainer import assemble, checkpoints, sampling
-from losskit_gan.trainer.config import TrainConfig, as_mapping
+from losskit_gan.trainer.config import TrainConfig, as_mapping, check_folder
 from losskit_gan.trainer.data import NOT_SKIPPED, Samples, batches
 from losskit_gan.trainer.ema import ExponentialMovingAverage
 from losskit_gan.trainer.engine import FabricEngine, raw
-from losskit_gan.trainer.fabric import make_fabric
-from losskit_gan.trainer.interrupt import Interrupt
+from losskit_gan.trainer.fabric import check_model, lost_processes_named, make_fabric
+from losskit_gan.trainer.interrupt import Interrupt, Stopped
 from losskit_gan.trainer.progress import Progress
 from losskit_gan.trainer.recorder import Recorder
 from losskit_gan.trainer.rehearsal import rehearse
 from losskit_gan.trainer.sources import open_source
-from losskit_gan.trainer.state import gather, restore
-
-
-class Stopped(Exception):  # noqa: N818 - no error: the user asked for it
-    """Training was interrupted; ``checkpoint`` is where it goes on from."""
-
-    def __init__(self, checkpoint: Path, step: int) -> None:
-        super().__init__(f"stopped at step {step}")
-        self.checkpoint = checkpoint
-        self.step = step
+from losskit_gan.trainer.state import find, gather, restore
 
 
 class Trainer:
@@ -54,8 +45,10 @@ class Trainer:
         self.config = config
         self.out = Path(config.out)
         self.progress = progress
+        check_folder(self.out, "out")
         self._seed(config.seed)
         self.model = assemble.model(config)
+        check_model(config, self.model)
         self.source = open_source(config.data, allow_import=config.allow_import)
         players = (
             ["generator"] if self.model.discriminator is None else ["discriminator", "generator"]
@@ -97,11 +90,16 @@ class Trainer:
             ConfigError: ``out`` has a run already and ``resume`` is off.
             CheckpointError: the checkpoint is not of this config.
             Stopped: Ctrl-C or a SIGTERM came; the state was saved first.
+            LosskitError: another process of the run ended.
         """
+        with lost_processes_named():
+            return self._run(resume=resume)
+
+    def _run(self, *, resume: bool) -> Path:
         self.fabric = fabric = make_fabric(self.config)
         fabric.launch()
         self._set_up(fabric)
-        found = self._found(resume=resume)
+        found = find(self, resume=resume)
         if found is not None:
             restore(self, checkpoints.load(found))
         if fabric.is_global_zero:
@@ -174,26 +172,6 @@ class Trainer:
             fabric.setup_module(self.ema.module)
         networks = [raw(getattr(self.model, player)) for player in self.optimizers]
         return networks if self.ema is None else [*networks, self.ema.module]
-
-    def _found(self, *, resume: bool) -> Path | None:
-        """The checkpoint to go on from, the same on every rank."""
-        folder = self.out / "checkpoints"
-        found, there = self.fabric.broadcast(
-            (checkpoints.latest(folder), checkpoints.all_of(folder))
-        )
-        if found is None and there:
-            raise checkpoints.CheckpointError(
-                f"not one of the {len(there)} checkpoints in {folder} is whole (the newest is "
-                f"{there[0].name}): copy them again, each with its .seal.json, or take them away "
-                "to begin anew"
-            )
-        if found is not None and not resume:
-            raise ConfigError(
-                f"{self.out} already holds a run ({found.name}): give --resume to go on with it, "
-                "or another out="
-            )
-        checkpoint: Path | None = found
-        return checkpoint
 
     def _write_config(self) -> None:
         import yaml

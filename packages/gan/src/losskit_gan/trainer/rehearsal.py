@@ -27,9 +27,16 @@ def rehearse(model: GANWithCustomizedLoss, source: Source, config: TrainConfig) 
     The random state is left as it was.
 
     Raises:
-        ConfigError: the step fails; the message names the player and the term.
+        ConfigError: a network cannot be copied, or the step fails; the message names the player and the term.
     """
-    model = copy.deepcopy(model)
+    try:
+        model = copy.deepcopy(model)
+    except (RuntimeError, TypeError) as error:
+        raise ConfigError(
+            "a network cannot be copied, which a trial step and the average of weights need: "
+            f"{one_line(error):.200} (instead of torch.nn.utils.weight_norm or spectral_norm take "
+            "those of torch.nn.utils.parametrizations)"
+        ) from error
     model.accumulate = model.generator_steps = model.discriminator_steps = 1
     data = replace(config.data, batch_size=min(config.data.batch_size, _SAMPLES), workers=0)
     optimizers = {

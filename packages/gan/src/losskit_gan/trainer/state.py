@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from losskit.errors import ConfigError
 from losskit.spec import one_line
 from losskit_gan.trainer import checkpoints
 from losskit_gan.trainer.config import as_mapping
@@ -133,6 +135,32 @@ def _on_cpu(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _on_cpu(item) for key, item in value.items()}
     return [_on_cpu(item) for item in value] if isinstance(value, list) else value
+
+
+def find(trainer: Trainer, *, resume: bool) -> Path | None:
+    """The checkpoint of a trainer's folder to go on from, the same on every rank.
+
+    Raises:
+        CheckpointError: there are some, but none is whole.
+        ConfigError: there is one, and ``resume`` is off.
+    """
+    folder = trainer.out / "checkpoints"
+    found, there = trainer.fabric.broadcast(
+        (checkpoints.latest(folder), checkpoints.all_of(folder))
+    )
+    if found is None and there:
+        raise checkpoints.CheckpointError(
+            f"not one of the {len(there)} checkpoints in {folder} is whole (the newest is "
+            f"{there[0].name}): copy them again, each with its .seal.json, or take them away "
+            "to begin anew"
+        )
+    if found is not None and not resume:
+        raise ConfigError(
+            f"{trainer.out} already holds a run ({found.name}): give --resume to go on with it, "
+            "or another out="
+        )
+    checkpoint: Path | None = found
+    return checkpoint
 
 
 def restore(trainer: Trainer, state: dict[str, Any]) -> None:
