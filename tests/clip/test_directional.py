@@ -73,6 +73,32 @@ def test_equals_stylegan_nada_on_a_real_model(vit_b_32: Any) -> None:
         torch.testing.assert_close(loss(pred, source), expected, atol=1e-5, rtol=1e-4)
 
 
+def _darker(image: torch.Tensor) -> torch.Tensor:
+    return 0.2 * image[..., :16, :16] - 0.7
+
+
+def test_a_preprocess_of_ones_own_is_used_and_its_range_is_its_own() -> None:
+    model = tiny_clip()
+    pred, source = (torch.rand(2, 3, 20, 24) * 40 - 20 for _ in range(2))  # no warning either
+    loss = CLIPDirectionalLoss(
+        "sketch", templates=None, model=model, preprocess=_darker, reduction="none"
+    )
+    with torch.no_grad():
+        texts = model.encode_text(open_clip.tokenize(["sketch", "photo"]), normalize=True)
+        images = [model.encode_image(_darker(x), normalize=True) for x in (pred, source)]
+        expected = 1 - F.cosine_similarity(images[0] - images[1], (texts[0] - texts[1])[None])
+        torch.testing.assert_close(loss(pred, source), expected, atol=1e-3, rtol=1e-3)
+
+
+def test_precision_reaches_the_tower() -> None:
+    pair = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
+    options: dict[str, Any] = {"templates": None, "model": tiny_clip()}
+    exact = CLIPDirectionalLoss("sketch", **options)(*pair)
+    rounded = CLIPDirectionalLoss("sketch", **options, precision="bf16")(*pair)
+    assert rounded != exact
+    torch.testing.assert_close(rounded, exact, atol=0.1, rtol=0)
+
+
 def test_errors() -> None:
     with pytest.raises(ValueError, match="both 'photo'"):
         CLIPDirectionalLoss("photo", model=tiny_clip(), templates=None)

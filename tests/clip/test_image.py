@@ -52,6 +52,34 @@ def test_transformer_blocks_equal_hooks(vit_b_32: Any) -> None:
     torch.testing.assert_close(value, 2 * (left - right).abs().mean(), atol=1e-5, rtol=1e-4)
 
 
+def test_a_block_and_the_embedding_come_from_one_pass(vit_b_32: Any) -> None:
+    pred, target = torch.rand(1, 3, 224, 224), torch.rand(1, 3, 224, 224)
+    block = vit_b_32.visual.transformer.resblocks[5]
+    left, right = (_hooked(vit_b_32, {"block5": block}, x) for x in (pred, target))
+    with torch.no_grad():
+        loss = CLIPImageLoss({"block5": 2.0, "embedding": 3.0}, "l1", model=vit_b_32)
+        parts = loss.components(pred, target)
+    expected = 2 * (left["block5"] - right["block5"])[:, 1:].abs().mean()
+    torch.testing.assert_close(parts["block5"], expected, atol=1e-5, rtol=1e-4)
+    cosine = F.cosine_similarity(left["embedding"], right["embedding"])[0]
+    torch.testing.assert_close(parts["embedding"], 3 * (1 - cosine), atol=1e-5, rtol=1e-4)
+
+
+def _darker(image: torch.Tensor) -> torch.Tensor:
+    return 0.2 * image[..., :16, :16] - 0.7
+
+
+def test_a_preprocess_of_ones_own_is_used_and_its_range_is_its_own() -> None:
+    model = tiny_clip()
+    pred, target = (torch.rand(2, 3, 20, 24) * 40 - 20 for _ in range(2))  # no warning either
+    loss = CLIPImageLoss(model=model, preprocess=_darker, reduction="none")
+    with torch.no_grad():
+        expected = 1 - F.cosine_similarity(
+            *(model.encode_image(_darker(x)) for x in (pred, target))
+        )
+        torch.testing.assert_close(loss(pred, target), expected, atol=1e-5, rtol=1e-4)
+
+
 def test_embedding_alone_is_the_default_and_0_at_equal_images() -> None:
     image = torch.rand(2, 3, 16, 16, requires_grad=True)
     loss = CLIPImageLoss(model=tiny_clip(), reduction="none")

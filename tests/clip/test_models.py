@@ -14,7 +14,7 @@ import torch
 from losskit.errors import WeightsError
 from losskit_clip import CLIPImageLoss, CLIPLoss
 from losskit_clip.examples import tiny_clip
-from losskit_clip.models import load_model, tokenizer_for
+from losskit_clip.models import check_model, load_model, tokenizer_for
 
 
 @pytest.fixture
@@ -39,6 +39,38 @@ def test_offline_a_tag_fails_with_the_command_that_fetches_it(model: str, tag: s
         CLIPLoss("a cat", model=model, weights=tag)
     assert command in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("offline")
+def test_offline_a_cached_tag_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From both places where open_clip keeps what it fetched; what is read is a small model."""
+    import huggingface_hub.constants as constants
+    from huggingface_hub.file_download import try_to_load_from_cache
+
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", try_to_load_from_cache)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(open_clip, "create_model", lambda *_, **__: tiny_clip())
+    cached = [("ViT-B-32", "laion2b_s34b_b79k", "hub"), ("RN50", "yfcc15m", "url")]
+    for model, tag, kind in cached:
+        config = open_clip.get_pretrained_cfg(model, tag)
+        if kind == "hub":
+            repository = config["hf_hub"].rpartition("/")[0].replace("/", "--")
+            folder = tmp_path / f"models--{repository}" / "snapshots" / ("0" * 40)
+            (folder.parents[1] / "refs").mkdir(parents=True)
+            (folder.parents[1] / "refs" / "main").write_text("0" * 40)
+            file = folder / "open_clip_model.safetensors"
+        else:
+            config = {"url": "https://example.invalid/RN50-yfcc.pt"}
+            monkeypatch.setattr(
+                "losskit_clip.models.get_pretrained_cfg", lambda *_, config=config: config
+            )
+            file = tmp_path / ".cache" / "clip" / "RN50-yfcc.pt"
+        with pytest.raises(WeightsError, match="cannot be had"):
+            load_model(model, tag)
+        file.parent.mkdir(parents=True)
+        file.touch()
+        assert load_model(model, tag) is tiny_clip()
 
 
 @pytest.mark.usefixtures("offline")
@@ -69,6 +101,13 @@ def test_missing_file_and_wrong_file_are_named(tmp_path: Path) -> None:
     torch.save({"x": torch.zeros(1)}, tmp_path / "other.pt")
     with pytest.raises(WeightsError, match=r"other\.pt' is no checkpoint of model 'RN50'"):
         CLIPImageLoss(model="RN50", weights=str(tmp_path / "other.pt"))
+
+
+def test_a_path_may_begin_with_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert check_model("RN50", "~/x.pt") == ("RN50", str(tmp_path / "x.pt"))
 
 
 def test_a_tag_brings_its_quickgelu(monkeypatch: pytest.MonkeyPatch) -> None:

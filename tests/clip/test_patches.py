@@ -7,6 +7,7 @@ import torch
 
 from losskit_clip import CLIPDirectionalLoss, CLIPLoss, CLIPPatchLoss
 from losskit_clip.examples import tiny_clip
+from losskit_clip.perspective import perspective_patches
 
 
 def _loss(**options: object) -> CLIPPatchLoss:
@@ -59,6 +60,37 @@ def test_easy_patches_count_nothing() -> None:
     pred = torch.rand(1, 3, 24, 24, requires_grad=True)
     assert _loss(threshold=2.1)(pred) == 0
     assert _loss(threshold=0.0)(pred) > 0
+
+
+def test_the_threshold_is_for_each_crop() -> None:
+    pred, model = torch.rand(1, 3, 24, 24), tiny_clip()
+    torch.manual_seed(7)
+    crops = perspective_patches(pred, 4, 8, distortion=0.5)
+    each = CLIPLoss("sketch", model=model, reduction="none")(crops).sort().values
+    threshold = float(each[1:3].mean())
+    torch.manual_seed(7)
+    value = _loss(threshold=threshold)(pred)
+    torch.testing.assert_close(value, each[2:].sum() / 4, atol=1e-4, rtol=1e-4)
+
+
+def test_seeds_are_no_shifted_copies_of_one_another() -> None:
+    pred = torch.rand(1, 3, 24, 24)
+    first, second = (
+        [float(loss(pred)) for _ in range(4)] for loss in (_loss(seed=0), _loss(seed=1))
+    )
+    assert not set(first) & set(second)
+
+
+def test_a_resumed_run_goes_on_and_looking_on_does_not_count() -> None:
+    pred = torch.rand(1, 3, 24, 24)
+    loss, fresh = _loss(seed=5), _loss(seed=5)
+    values = [float(loss(pred)) for _ in range(2)]
+    loss.eval()
+    assert float(loss(pred)) == float(loss(pred))
+    fresh.load_state_dict(loss.state_dict())
+    after = float(fresh(pred))
+    assert after not in values
+    assert float(loss.train()(pred)) == after
 
 
 def test_black_is_the_ranges_own() -> None:

@@ -151,6 +151,57 @@ def test_texts_of_the_call_meet_their_own_image() -> None:
     torch.testing.assert_close(every, CLIPLoss(["a", "b", "c"], model=tiny_clip())(image))
 
 
+def test_texts_weigh_the_same_with_the_call_as_they_do_as_prompts() -> None:
+    image = torch.rand(2, 3, 16, 16)
+    options: dict[str, Any] = {"negative_prompts": {"a dog": 0.5}, "model": tiny_clip()}
+    fixed = CLIPLoss(["a", "b", "c"], **options, reduction="none")(image)
+    every = CLIPLoss(**options, pairing="all", reduction="none")(image, ["a", "b", "c"])
+    torch.testing.assert_close(every, fixed)
+    single = CLIPLoss(**options, pairing="all")(image, "a")
+    torch.testing.assert_close(single, CLIPLoss("a", **options)(image))
+
+
+def test_a_text_given_twice_counts_twice() -> None:
+    image = torch.rand(2, 3, 16, 16)
+    twice = CLIPLoss(["a", "b", "a"], model=tiny_clip())(image)
+    torch.testing.assert_close(twice, CLIPLoss({"a": 2.0, "b": 1.0}, model=tiny_clip())(image))
+    every = CLIPLoss(model=tiny_clip(), pairing="all")(image, ["a", "b", "a"])
+    torch.testing.assert_close(twice, every)
+
+
+def test_named_templates_are_open_clips_own() -> None:
+    model, image = tiny_clip(), torch.rand(1, 3, 16, 16)
+    sets = {
+        "imagenet": open_clip.OPENAI_IMAGENET_TEMPLATES,
+        "simple": open_clip.SIMPLE_IMAGENET_TEMPLATES,
+    }
+    for name, templates in sets.items():
+        loss = CLIPLoss("cat", model=model, templates=name)  # type: ignore[arg-type]
+        with torch.no_grad():
+            tokens = open_clip.tokenize([template("cat") for template in templates])
+            text = model.encode_text(tokens, normalize=True).mean(0, keepdim=True)
+            embedding = loss.backbone.features(image)["embedding"]
+            expected = 1 - F.cosine_similarity(embedding, text)[0]
+            torch.testing.assert_close(loss(image), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_precision_reaches_the_tower() -> None:
+    image = torch.rand(2, 3, 16, 16)
+    exact = CLIPLoss("a", model=tiny_clip())(image)
+    rounded = CLIPLoss("a", model=tiny_clip(), precision="bf16")(image)
+    assert rounded != exact
+    torch.testing.assert_close(rounded, exact, atol=0.02, rtol=0)
+
+
+def test_tokens_of_one_text_are_encoded_once() -> None:
+    loss = CLIPLoss(model=copy.deepcopy(tiny_clip()))
+    image, one = torch.rand(1, 3, 16, 16), open_clip.tokenize(["a cat"])[0]
+    values = [loss(image, one) for _ in range(3)]
+    assert loss.encoder.tower is not None
+    assert loss.encoder.tower.passes == 1
+    torch.testing.assert_close(values[2], loss(image, "a cat"))
+
+
 def test_each_text_is_encoded_once() -> None:
     image = torch.rand(2, 3, 16, 16)
     loss = CLIPLoss(model=copy.deepcopy(tiny_clip()))

@@ -14,6 +14,7 @@ from losskit.inputs import check_rgb
 from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction, check_same_shape, reduce
 from losskit_clip.models import Tokenizer, check_model
+from losskit_clip.preprocess import ClipPreprocess
 from losskit_clip.prompts import Templates, TextEncoder
 from losskit_clip.towers import Precision, Preprocess, image_tower, one_reading
 
@@ -140,7 +141,10 @@ class CLIPDirectionalLoss(Loss):
             self.encoder.free()
         self.eps = eps
         self.reduction: Reduction = reduction
-        self._range = RangeCheck(parse_data_range(data_range), "CLIPDirectionalLoss")
+        checked = isinstance(self.backbone.mode.transform, ClipPreprocess)
+        self._range = (
+            RangeCheck(parse_data_range(data_range), "CLIPDirectionalLoss") if checked else None
+        )
 
     def forward(
         self, pred: Float[Tensor, "b 3 h w"], source: Float[Tensor, "b 3 h w"]
@@ -161,7 +165,8 @@ class CLIPDirectionalLoss(Loss):
         check_rgb("pred", pred)
         check_rgb("source", source)
         check_same_shape(pred, source, "pred and source")
-        self._range(pred=pred, source=source)
+        if self._range is not None:
+            self._range(pred=pred, source=source)
         return clip_directional_loss(
             self.backbone.features(pred)["embedding"],
             self.backbone.features(source, grad=False)["embedding"],

@@ -15,6 +15,7 @@ from losskit.errors import nearest
 from losskit.inputs import check_layers, check_rgb
 from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction, check_same_shape, reduce
+from losskit_clip.preprocess import ClipPreprocess
 from losskit_clip.towers import Precision, Preprocess, image_tower
 
 Criterion = Literal["cosine", "l1", "mse"]
@@ -122,7 +123,8 @@ class CLIPImageLoss(Loss):
         )
         self.criterion: Criterion = criterion
         self.reduction: Reduction = reduction
-        self._range = RangeCheck(parse_data_range(data_range), "CLIPImageLoss")
+        checked = isinstance(self.backbone.mode.transform, ClipPreprocess)
+        self._range = RangeCheck(parse_data_range(data_range), "CLIPImageLoss") if checked else None
 
     def components(
         self, pred: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h w"]
@@ -143,7 +145,8 @@ class CLIPImageLoss(Loss):
         check_rgb("pred", pred)
         check_rgb("target", target)
         check_same_shape(pred, target)
-        self._range(pred=pred, target=target)
+        if self._range is not None:
+            self._range(pred=pred, target=target)
         found = self.backbone.features(pred)
         wanted = self.backbone.features(target, grad=False)
         return {

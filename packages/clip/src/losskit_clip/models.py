@@ -51,6 +51,8 @@ def check_model(
     if weights is not None and not isinstance(weights, (str, Path)):
         raise TypeError(f"weights must be a tag, a path or 'random', not {weights!r}")
     weights = None if weights is None else str(weights)
+    if weights is not None and weights.startswith("~"):
+        weights = str(Path(weights).expanduser())
     if model.startswith(_REMOTE):
         return model, weights
     name, known = model.replace("/", "-"), open_clip.list_models()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from typing import ClassVar
 
@@ -36,7 +37,8 @@ class CLIPPatchLoss(Loss):
         distortion: of the perspective, 0 to 1.
         threshold: the paper's $\\tau$; 0 keeps all.
         seed: ``None``: crops come from torch's global generator. A number: from a sequence of the
-            loss's own, the same in every run.
+            loss's own, the same in every run. Its place is in the ``state_dict``, so that a resumed
+            run goes on with it; in eval mode it stands still.
         model: an open_clip model by name, or as an object.
         weights: an open_clip tag, a path, or ``"random"``; by default ``"openai"``.
         templates: sentences to put the texts into; the paper's ``"imagenet"``.
@@ -157,11 +159,21 @@ class CLIPPatchLoss(Loss):
         values = torch.where(values < self.threshold, torch.zeros_like(values), values)
         return reduce(values.view(len(pred), self.num_patches).mean(1), self.reduction)
 
+    def get_extra_state(self) -> Tensor:
+        """How many times a seeded loss was called."""
+        return torch.tensor(self.calls, device="cpu")
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Go on after that many calls."""
+        self.calls = int(state)
+
     def _patches(self, pred: Tensor) -> Tensor:
         generator = None
         if self.seed is not None:
-            generator = torch.Generator().manual_seed(self.seed + self.calls)
-            self.calls += 1
+            # Mixed, not added: seed 1 must not be seed 0 one call later.
+            mixed = hashlib.blake2b(f"{self.seed} {self.calls}".encode(), digest_size=8).digest()
+            generator = torch.Generator("cpu").manual_seed(int.from_bytes(mixed, "big"))
+            self.calls += int(self.training)
         # Black is 0 where crops are cut out, whatever it is in the caller's range.
         patches = perspective_patches(
             pred - self.low,

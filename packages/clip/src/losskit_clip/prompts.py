@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import weakref
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -26,7 +27,7 @@ _ENCODERS: weakref.WeakSet[TextEncoder] = weakref.WeakSet()
 
 
 def weighted_prompts(prompts: Prompts | None, argument: str = "prompts") -> dict[str, float]:
-    """Texts with their weights; 1 where none is given.
+    """Texts with their weights; 1 where none is given, and 2 for a text that is given twice.
 
     Raises:
         TypeError: not texts, or a weight that is no number.
@@ -41,7 +42,10 @@ def weighted_prompts(prompts: Prompts | None, argument: str = "prompts") -> dict
             raise TypeError(
                 f"{argument} must be text, texts or texts with weights, not {prompts!r}"
             )
-        prompts = dict.fromkeys(prompts, 1.0)
+        for text in prompts:
+            if not isinstance(text, str):
+                raise TypeError(f"{argument} must hold texts, not {text!r}")
+        prompts = Counter(prompts)  # a text given twice counts twice
     if not prompts:
         raise ValueError(f"{argument} is empty: give at least one text, or leave it out")
     for text, weight in prompts.items():
@@ -168,15 +172,19 @@ class TextEncoder:
             self._texts.update(zip(new, means.unbind(), strict=True))
         return torch.stack([self._texts[text].to(device) for text in texts])
 
-    def tokens(self, tokens: Tensor) -> Tensor:
-        """Embeddings of token ids ``(n, context)``, kept while that very tensor lives unchanged."""
-        stamp = stamp_of(tokens)
-        known = None if stamp is None else self._tokens.get(0, tokens, stamp)
+    def tokens(self, tokens: Tensor, device: torch.device) -> Tensor:
+        """Embeddings of token ids ``(n, context)``, kept while that very tensor lives unchanged.
+
+        It may be of one text, ``(context,)``, and lie on another device.
+        """
+        group, stamp = hash(device), stamp_of(tokens)
+        known = None if stamp is None else self._tokens.get(group, tokens, stamp)
         if known is not None:
             return known["embedding"]
-        embeddings = F.normalize(self._encode(tokens), dim=-1)
+        ids = tokens.to(device)
+        embeddings = F.normalize(self._encode(ids if ids.ndim == 2 else ids[None]), dim=-1)
         if stamp is not None:
-            self._tokens.put(0, tokens, stamp, {"embedding": embeddings})
+            self._tokens.put(group, tokens, stamp, {"embedding": embeddings})
         return embeddings
 
     def _encode(self, tokens: Tensor) -> Tensor:
@@ -196,9 +204,8 @@ class TextEncoder:
                 raise TypeError(f"text as a tensor must hold token ids, not {text.dtype}")
             if text.ndim not in (1, 2):
                 raise ValueError(f"text must have the shape (n, context), not {tuple(text.shape)}")
-            tokens = text.to(device) if text.ndim == 2 else text.to(device)[None]
             try:
-                return self.tokens(tokens)
+                return self.tokens(text, device)
             except (RuntimeError, IndexError) as error:
                 raise ValueError(
                     f"the model's text tower does not take text of shape {tuple(text.shape)}: "

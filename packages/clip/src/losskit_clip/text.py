@@ -237,14 +237,16 @@ class CLIPLoss(Loss):
         if text is None:
             return self._loss(embeddings, self.prompts, self.prompt_weights, "all", self.reduction)
         wanted = self.encoder(text, image.device)
-        if len(wanted) == 1:
+        # Texts that come with the call weigh 1 each, as prompts do; each image meets this many.
+        met = len(wanted) if self.pairing == "all" else 1
+        if len(wanted) == 1 and self.pairing == "matched":
             wanted = wanted.expand(len(image), -1)
         pull = self._loss(embeddings, wanted, None, self.pairing, "none")
         if self.prompts is None or self.prompt_weights is None:
             return reduce(pull, self.reduction)
         push = self._loss(embeddings, self.prompts, self.prompt_weights, "all", "none")
         share = self.prompt_weights.to(pull).abs().sum()
-        return reduce((pull + share * push) / (1 + share), self.reduction)
+        return reduce((met * pull + share * push) / (met + share), self.reduction)
 
     def _loss(
         self,
