@@ -48,7 +48,10 @@ What that gives:
   and back loses nothing.
 * **Own precision**: the network runs in float32 (float64 for a float64 image) even under autocast,
   unless the loss asks for ``precision="bf16"`` or ``"fp16"``. Compute distances in float32.
-* Under ``torch.compile`` caching steps aside and the pass is traced, without a graph break.
+* Under ``torch.compile`` caching steps aside and the pass is traced, without a graph break (networks
+  that can only be watched through hooks excepted, such as timm's transformers).
+* With ``torch.utils.checkpoint`` put the whole objective inside, not one loss of several: what is
+  computed again finds nothing of the step it belonged to.
 
 The build function runs with torch seeded (and the global generator left alone), so that random
 weights are the same for everyone who asks for them, in this process and others. ``transform`` is
