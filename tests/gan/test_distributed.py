@@ -223,7 +223,12 @@ def _train(rank, world, strategy, out, moment):
 
         model.generator_outputs = counting
     fabric = {"accelerator": "cpu", "devices": world, "strategy": strategy}
-    Trainer(load_train_config(_config(out=str(out), fabric=fabric))).run(resume=True)
+    trainer = Trainer(load_train_config(_config(out=str(out), fabric=fabric)))
+    trainer.run(resume=True)
+    networks = {name: getattr(trainer.model, name) for name in trainer.optimizers}
+    networks["ema"] = trainer.ema.module
+    learnt = {name: dict(net.named_parameters()) for name, net in networks.items()}
+    torch.save(state.whole(learnt), out / f"rank-{rank}.pt")
 
 
 def _together(store, job):
@@ -395,6 +400,14 @@ def test_an_image_that_one_process_finds_bad_is_one_line_on_each(ran):
     assert said[0].startswith("another process of this run ended")
     assert "0.png as an image" in said[1]
     assert not any("\n" in text for text in said)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_both_ranks_end_with_the_same_networks(ran, strategy):
+    for out in ("whole", "killed"):
+        first, second = _loaded(ran[0] / strategy / out, "rank")
+        assert set(first) == {"discriminator", "generator", "ema"}
+        same(first, second)
 
 
 def test_a_sharded_run_is_the_data_parallel_one(ran):

@@ -504,14 +504,21 @@ def test_what_is_wrong_is_found_before_anything_runs(folder, changes, message):
     assert not Path("run").exists()
 
 
-def test_accumulated_parts_clipping_and_several_generator_steps_run(folder):
-    path = run(
-        steps=3,
-        accumulate=2,
-        generator_steps=2,
-        optimizer={"lr": 0.01, "clip_norm": 0.1, "discriminator": {"type": "SGD"}},
-    )
-    assert checkpoints.load(path)["iteration"] == 3
+def test_accumulated_parts_clipping_and_several_generator_steps(folder):
+    changes = {
+        "accumulate": 2,
+        "generator_steps": 2,
+        "optimizer": {"lr": 0.01, "clip_norm": 0.1, "discriminator": {"type": "SGD"}},
+    }
+    before = Trainer(load_train_config(config(**changes))).model.discriminator.state_dict()
+    after = checkpoints.load(run(**changes, steps=1))["networks"]["discriminator"]
+    moved = torch.cat([(after[name] - value).flatten() for name, value in before.items()])
+    # Both parts' sum is clipped, once: the step is the learning rate times the largest norm.
+    assert moved.norm().item() == pytest.approx(0.01 * 0.1, rel=1e-3)
+    state = checkpoints.load(run(**changes, steps=3, resume=True))
+    assert state["iteration"] == 3
+    updates = state["optimizers"]["generator"]["state"].values()
+    assert {int(entry["step"]) for entry in updates} == {2 * 3}
 
 
 MIXED = {
@@ -524,7 +531,12 @@ MIXED = {
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
-def test_mixed_precision_resumes_exactly(folder, precision):
+def test_mixed_precision_resumes_exactly(folder, monkeypatch, precision):
+    scaler = torch.amp.GradScaler.__init__
+    often = {"init_scale": 2.0**10, "growth_interval": 4}  # so that it moves in a few steps
+    monkeypatch.setattr(
+        torch.amp.GradScaler, "__init__", lambda self, device: scaler(self, device, **often)
+    )
     (folder / "usernets.py").write_text(NETS + WITH_LATENTS)
     changes = {**MIXED, "fabric": {"accelerator": "cpu", "precision": precision}}
     changes["optimizer"] = {"lr": 0.01, "clip_norm": 1.0}
@@ -535,7 +547,9 @@ def test_mixed_precision_resumes_exactly(folder, precision):
         assert all(value.dtype == torch.float32 for value in weights.values())
         assert all(torch.isfinite(value).all() for value in weights.values())
     if precision == "16-mixed":
-        assert whole["precision"]["scale"] <= 65536
+        # Both players' updates count: 22, of which every fourth doubles it.
+        assert whole["precision"]["scale"] == 2.0 ** (10 + 22 // 4)
+        assert whole["precision"]["_growth_tracker"] == 22 % 4
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("bf16-mixed", 0.05), ("16-mixed", 0.01)])
@@ -668,7 +682,7 @@ TWO = textwrap.dedent(
 
 
 @pytest.mark.slow
-def test_two_processes_stay_in_step(folder):
+def test_the_command_starts_processes_with_random_numbers_of_their_own(folder):
     import yaml
 
     nets = NETS.replace("nn.BatchNorm1d(8), ", "")

@@ -22,7 +22,8 @@ from losskit_gan.trainer.checkpoints import write_atomically
 from losskit_gan.trainer.config import load_train_config
 from losskit_gan.trainer.data import shrink
 from losskit_gan.trainer.inference import load_generator
-from losskit_gan.trainer.loop import Stopped, Trainer
+from losskit_gan.trainer.interrupt import Stopped
+from losskit_gan.trainer.loop import Trainer
 
 HELD_OUT = "astronaut.png"
 #: Parts of it worth a close look: top, left, side.
