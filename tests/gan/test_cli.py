@@ -171,6 +171,59 @@ def test_no_image_made_of_an_input_is_lost(super_resolution, capsys):
         assert image.size == (8, 8)
 
 
+INPAINTER = """
+from torch import nn
+
+class Fill(nn.Module):  # white in the hole, black elsewhere
+    def __init__(self):
+        super().__init__()
+        self.gain = nn.Parameter(__import__("torch").ones(1))
+
+    def forward(self, lq, mask):
+        assert (lq[:, :1] * mask == 0).all()  # grey
+        return (2 * mask - 1).expand_as(lq) * self.gain
+"""
+
+
+@pytest.mark.parametrize("compose", [True, False])
+def test_holes_are_drawn_for_a_generator_that_fills_them(folder, capsys, monkeypatch, compose):
+    name = f"fillnets{compose}"
+    Path(f"{name}.py").write_text(INPAINTER)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    config = {
+        **CONFIG,
+        "steps": 1,
+        "model": {
+            "generator": {"type": f"{name}:Fill"},
+            "inputs": ["lq", "mask"],
+            "compose": compose,
+            "ema": 0.0,
+        },
+        "gan_loss": None,
+        "gen_auxiliary_loss": {"type": "L1Loss"},
+        "optimizer": {"lr": 0.0},
+        "data": {**CONFIG["data"], "task": "inpainting", "hole": [0.2, 0.3]},
+    }
+    Path("fill.yaml").write_text(yaml.safe_dump(config))
+    assert main(["gan", "train", "fill.yaml", "--quiet", "--allow-import"]) == 0
+    command = ["gan", "sample", "run", "--input", "images", "--allow-import"]
+    for out, more in (("one", []), ("two", ["--batch", "2"]), ("three", ["--seed", "5"])):
+        assert main([*command, "--out", out, *more]) == 0
+    for path in sorted(Path("images").iterdir()):
+        truth, one, two, three = (
+            np.asarray(Image.open(Path(where, path.name)), int)
+            for where in ("images", "one", "two", "three")
+        )
+        hole = (one == 255).all(axis=2)
+        assert 0.15 < hole.mean() < 0.6
+        assert (one[~hole] == (truth[~hole] if compose else 0)).all()
+        assert (one == two).all()
+        assert (one != three).any()
+    capsys.readouterr()
+    assert main(["gan", "sample", "run", "--allow-import"]) == 1
+    assert "this generator takes images: give --input" in capsys.readouterr().err
+
+
 def test_batches_of_noise_make_what_one_would(folder):
     assert main(["gan", "train", "c.yaml", "--quiet"]) == 0
     sheets = []

@@ -88,10 +88,7 @@ class Samples(Dataset[dict[str, Tensor]]):
             small = shrink(real[None].float().div(255), config.scale)[0]
             sample["lq"] = self._scaled(small)
         elif config.task == "inpainting":
-            mask = free_form_mask(config.size, config.size, share=config.hole, random=random)
-            sample["mask"] = mask
-            grey = sum(config.value_range) / 2
-            sample["lq"] = sample["real_imgs"] * (1 - mask) + grey * mask
+            sample |= with_hole(sample["real_imgs"], config, random)
         return sample
 
     def _real(self, image: Tensor) -> dict[str, Tensor]:
@@ -104,6 +101,13 @@ class Samples(Dataset[dict[str, Tensor]]):
     def _scaled(self, image: Tensor) -> Tensor:
         low, high = self.config.value_range
         return image * (high - low) + low
+
+
+def with_hole(image: Tensor, config: DataConfig, random: np.random.Generator) -> dict[str, Tensor]:
+    """``real_imgs``, a random ``mask``, and ``lq``: the image with grey in the mask's hole."""
+    mask = free_form_mask(*image.shape[-2:], share=config.hole, random=random)
+    grey = sum(config.value_range) / 2
+    return {"real_imgs": image, "mask": mask, "lq": image * (1 - mask) + grey * mask}
 
 
 def shrink(images: Tensor, scale: int) -> Tensor:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +17,7 @@ from losskit.errors import ConfigError
 from losskit.spec import one_line
 from losskit_gan.trainer import assemble, checkpoints, sampling
 from losskit_gan.trainer.config import TrainConfig, check_folder, load_train_config
+from losskit_gan.trainer.data import with_hole
 from losskit_gan.trainer.sources import decode
 
 
@@ -64,10 +66,11 @@ def write_samples(
         run: a run's folder or checkpoint.
         out: folder for the files.
         count: images from noise, or paths of an interpolation; 16 by default.
-        seed: of the noise.
+        seed: of the noise and of holes.
         interpolate: points on each path between two latents; 0: single images.
         inputs: an image or a folder of images, for a generator that takes images; what is made of
-            ``inputs/a/b.jpg`` is ``out/a/b.png``.
+            ``inputs/a/b.jpg`` is ``out/a/b.png``. One that takes masks too, for inpainting, gets
+            holes as in training, drawn from the seed and the image's place.
         as_grid: one sheet instead of a file each.
         use_ema: the averaged weights.
         allow_import: let the config import a network from outside losskit.
@@ -88,7 +91,7 @@ def write_samples(
         if inputs is not None:
             raise ConfigError("this generator takes noise, not images: leave out --input")
         return _from_noise(maker, out, count or 16, interpolate, as_grid)
-    if config.model.inputs != ["lq"]:
+    if config.model.inputs != ["lq"] and not _with_holes(config):
         raise ConfigError(
             f"this generator takes {', '.join(config.model.inputs)}: load it in Python instead"
         )
@@ -98,6 +101,12 @@ def write_samples(
         if value:
             raise ConfigError(f"{flag} is for a generator of noise; this one takes images")
     return _from_images(maker, inputs, out, as_grid)
+
+
+def _with_holes(config: TrainConfig) -> bool:
+    """Whether a generator takes masks that can be drawn as they were in training."""
+    given = config.model.inputs
+    return config.data.task == "inpainting" and "mask" in given and set(given) <= {"lq", "mask"}
 
 
 class _Maker:
@@ -117,19 +126,23 @@ class _Maker:
         self.batch = batch
         self.seed = seed
 
-    def __call__(self, items: Sequence[Tensor]) -> list[Tensor]:
-        """The images of the items, each the generator's input without its batch axis."""
+    def __call__(self, items: Sequence[dict[str, Tensor]]) -> list[Tensor]:
+        """The images of the items, each the generator's inputs by name without their batch axis."""
+        inputs = self.config.model.inputs
         made: list[Tensor] = []
         while len(made) < len(items):
-            first = items[len(made)]
+            shape = items[len(made)][inputs[0]].shape
             chunk = list(
                 takewhile(
-                    lambda item, first=first: item.shape == first.shape,  # type: ignore[misc]
+                    lambda item, shape=shape: item[inputs[0]].shape == shape,  # type: ignore[misc]
                     items[len(made) : len(made) + self.batch],
                 )
             )
-            arguments = [torch.stack(chunk).to(self.device)]
+            batch = {k: torch.stack([item[k] for item in chunk]).to(self.device) for k in chunk[0]}
+            arguments = [batch[name] for name in inputs]
             images = sampling.run(self.generator, arguments, seed=self.seed + len(made))
+            if self.config.model.compose and "mask" in batch:
+                images = images * batch["mask"] + batch["real_imgs"] * (1 - batch["mask"])
             made += list(sampling.unit_range(images, self.config.data.value_range).cpu())
         return made
 
@@ -142,8 +155,13 @@ def _from_noise(
     if interpolate:
         columns = max(2, interpolate)
         points = sampling.between(latent_dim, rows=count, columns=columns, seed=maker.seed)
-        return [_sheet(maker(list(points)), out / "interpolation.png", columns)]
-    images = maker(list(sampling.noise(count, latent_dim, seed=maker.seed)))
+        return [
+            _sheet(
+                maker([{"noise": point} for point in points]), out / "interpolation.png", columns
+            )
+        ]
+    noise = sampling.noise(count, latent_dim, seed=maker.seed)
+    images = maker([{"noise": vector} for vector in noise])
     if as_grid:
         return [_sheet(images, out / "samples.png")]
     return _each(images, [out / f"sample-{index:04d}.png" for index in range(count)])
@@ -159,7 +177,8 @@ def _from_images(maker: _Maker, inputs: Path, out: Path, as_grid: bool) -> list[
     written: list[Path] = []
     sheet: list[Tensor] = []
     for begin in range(0, len(files), maker.batch):  # a folder need not fit into memory
-        images = maker([_read(path, maker.config) for path in files[begin : begin + maker.batch]])
+        chunk = range(begin, min(begin + maker.batch, len(files)))
+        images = maker([_item(files[index], maker.config, [maker.seed, index]) for index in chunk])
         if as_grid:
             sheet += images
         else:
@@ -167,9 +186,13 @@ def _from_images(maker: _Maker, inputs: Path, out: Path, as_grid: bool) -> list[
     return [_sheet(sheet, targets[0])] if as_grid else written
 
 
-def _read(path: Path, config: TrainConfig) -> Tensor:
+def _item(path: Path, config: TrainConfig, seed: list[int]) -> dict[str, Tensor]:
     low, high = config.data.value_range
-    return decode(path, config.data.channels).float().div(255) * (high - low) + low
+    image = decode(path, config.data.channels).float().div(255) * (high - low) + low
+    if not _with_holes(config):
+        return {"lq": image}
+    random = np.random.default_rng(seed)
+    return with_hole(image, config.data, random)
 
 
 def _image_files(path: Path) -> list[Path]:
