@@ -60,6 +60,8 @@ def load_objective(weights: str) -> tuple[losskit.Objective, str]:
     for term in config["terms"]:
         if "weights" in term:
             term["weights"] = weights
+            if weights == "random":  # an untrained FaceNet finds all faces alike to six digits
+                term["facenet"] = "ArcFace"
     try:
         return losskit.load_objective(config), weights
     except losskit.LosskitError as error:
@@ -83,7 +85,8 @@ def main() -> None:
     objective = objective.to(arguments.device)
     if weights == "random":
         print(
-            "FaceNet's weights are RANDOM: identity_... and loss_id say nothing about the person."
+            "the face network is an untrained ArcFace, its weights are RANDOM: identity_... and "
+            "loss_id say nothing about the person."
         )
     original = astronaut_face().to(arguments.device)
     small = F.avg_pool2d(original, SCALE)

@@ -20,11 +20,15 @@ def test_runs(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "FaceNet's weights are RANDOM" in done.stdout
+    assert "its weights are RANDOM" in done.stdout
     report = json.loads((tmp_path / "history.json").read_text())
     assert report["weights"] == "random"
     assert set(report["steps"][0]) == {"loss_charbonnier", "loss_id", "identity_crop"}
     assert report["steps"][-1]["loss_charbonnier"] < report["steps"][0]["loss_charbonnier"]
+    for name in ("loss_id", "identity_crop"):  # the loss takes part: it is no 0, and it moves
+        first, last = (report["steps"][step][name] for step in (0, -1))
+        assert first > 1e-4
+        assert abs(last - first) > 1e-3 * first
     for name, side in (("restored", 192), ("small", 48)):
         with Image.open(tmp_path / f"{name}.png") as image:
             assert image.size == (side, side)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from facenet_pytorch import fixed_image_standardization
 from skimage import data
 from torch import nn
 
@@ -24,6 +26,7 @@ from losskit_identity import (
     face_id_loss,
     face_landmarks,
     face_pair,
+    face_similarity,
     similarity,
 )
 from losskit_identity.alignment import sample_faces
@@ -261,6 +264,75 @@ def test_similarity_is_the_cosine(face: torch.Tensor) -> None:
     torch.testing.assert_close(value, expected.detach(), atol=1e-5, rtol=1e-5)
     assert not value.requires_grad
     torch.testing.assert_close(similarity(face, face, facenet=tiny_facenet()), torch.ones(1))
+
+
+def test_similarity_is_of_the_deepest_layer(face: torch.Tensor) -> None:
+    other, order = face.flip(3), ["stage1", "embedding"]
+    for names in (order, order[::-1]):
+        loss = FaceIdLoss(weights="random", layers=dict.fromkeys(names, 1.0))
+        value = loss.similarity(other, face)
+        embedding = FaceIdLoss(weights="random", layers={"embedding": 1.0}).similarity(other, face)
+        first = FaceIdLoss(weights="random", layers={"stage1": 1.0}).similarity(other, face)
+        torch.testing.assert_close(value, embedding, atol=1e-5, rtol=1e-5)
+        assert not torch.allclose(value, first, atol=1e-3)
+    shallow = similarity(other, face, weights="random", layers={"stage1": 1.0})
+    torch.testing.assert_close(shallow, first, atol=1e-5, rtol=1e-5)
+
+
+def test_functions_keep_their_networks_and_landmarks_between_calls(
+    face: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from losskit_identity import landmarks, networks
+
+    detected, built = [], []
+    forward, network = landmarks.LandmarkNetwork.forward, networks.ArcFaceIRSE50
+
+    def counted(self: Any, *inputs: Any) -> Any:
+        detected.append(1)
+        return forward(self, *inputs)
+
+    monkeypatch.setattr(landmarks.LandmarkNetwork, "forward", counted)
+    monkeypatch.setattr(networks, "ArcFaceIRSE50", lambda: built.append(1) or network())
+    face = face.clone()
+    first = face_landmarks(face)
+    kept = first.clone()
+    first.zero_()  # the caller's own
+    for _ in range(2):
+        gc.collect()
+        torch.testing.assert_close(face_landmarks(face), kept)
+    assert len(detected) == 1
+    values = []
+    for _ in range(3):
+        values.append(similarity(face * 0.9, face, weights="random:3", align="mtcnn"))
+        gc.collect()
+    assert len(built) == 1
+    assert len(detected) == 1
+    for seed in (4, 5, 6):
+        similarity(face, face, weights=f"random:{seed}")
+    assert len(face_similarity._KEPT) == 2
+
+
+def test_facenet_divides_by_128() -> None:
+    """facenet-pytorch's ``fixed_image_standardization`` of 0 to 255."""
+    image = torch.rand(1, 3, 160, 160)
+    loss = FaceIdLoss("FaceNet", weights="random", align=None, data_range=1.0)
+    network, transform = loss.backbone.network, loss.backbone.mode.transform
+    assert transform is not None
+    theirs = fixed_image_standardization(image * 255)
+    torch.testing.assert_close(transform(image), theirs, atol=1e-5, rtol=0)
+    with torch.no_grad():  # and it is what the network is given
+        (expected,) = network(theirs, ("embedding",))
+        found = loss.backbone.features(image)["embedding"]
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_precision_reaches_the_network() -> None:
+    pair = torch.rand(1, 3, 64, 64) * 2 - 1, torch.rand(1, 3, 64, 64) * 2 - 1
+    exact, rounded = (
+        FaceIdLoss(tiny_facenet(), precision=precision)(*pair) for precision in (None, "bf16")
+    )
+    assert rounded != exact
+    torch.testing.assert_close(rounded, exact, atol=0.05, rtol=0)
 
 
 def test_frozen_whatever_the_parent_does() -> None:
