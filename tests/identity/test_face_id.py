@@ -135,6 +135,8 @@ class TestMissingFace:
         loss.reduction = "none"
         assert loss(pred, target)[1] == 0
         assert loss.similarity(pred, target).isnan().tolist() == [False, True]
+        broken = torch.cat([face, torch.full_like(cat, torch.nan)])
+        assert loss(pred, broken).isnan().tolist() == [False, True]
         loss.reduction = "mean"
         only_cats = loss(pred[1:], cat)
         assert only_cats == 0

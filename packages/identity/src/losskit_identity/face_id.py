@@ -226,7 +226,10 @@ class FaceIdLoss(Loss):
         return _Faces(
             self.backbone.features(pair.pred),
             self.backbone.features(pair.target, grad=False),
-            pair.found if self.on_missing == "skip" else None,
+            # NaN shows no face either, but is no reason to be skipped in silence.
+            pair.found | ~target.detach().flatten(1).isfinite().all(1)
+            if self.on_missing == "skip"
+            else None,
         )
 
 
