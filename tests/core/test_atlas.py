@@ -341,3 +341,15 @@ def test_unwritable_folder_is_one_line(tmp_path, capsys) -> None:
     argv = ["atlas", "--loss", "L1Loss", "--size", "16", "--out", str(tmp_path / "file")]
     assert main(argv) == 1
     assert "cannot write to" in capsys.readouterr().err
+
+
+def test_cost_is_measured_beside_a_tracers_tensors() -> None:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    from losskit.atlas.cost import _kept
+
+    with FakeTensorMode():
+        imagined = torch.ones(3)  # alive, and without an address
+    image = torch.rand(1, 3, 8, 8)
+    assert _kept(lambda pred, target: (pred - target).square().mean(), image, image) >= image.nbytes
+    del imagined

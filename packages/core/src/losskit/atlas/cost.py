@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from losskit.backbones import shared_features
 from losskit.losses.pixel import L1Loss
@@ -89,7 +89,8 @@ def _timed(loss: ImageFunction, image: Tensor, clean: Tensor, calls: int = 1) ->
 def _kept(loss: ImageFunction, image: Tensor, clean: Tensor) -> int:
     """Bytes saved for the backward pass, each storage once; not what was there before the call."""
     # Weights too that no module owns (shared trunks). Held, so that none leaves its address to another.
-    alive = [thing for thing in gc.get_objects() if issubclass(type(thing), Tensor)]
+    # No subclasses: a tracer's stand-ins have no address.
+    alive = [thing for thing in gc.get_objects() if type(thing) in (Tensor, nn.Parameter)]
     there = set(_addresses(alive))
     storages: dict[int, int] = {}
 
