@@ -19,6 +19,7 @@ from losskit.cli.images import read_image
 from losskit.cli.main import main
 from losskit.errors import ConfigError, LosskitError
 from losskit.optimize import Descent, Run, write_animation
+from losskit.optimize.run import _replace_log
 
 OBJECTIVE = "terms:\n- {type: MSELoss}\n- {type: MaskedTVLoss, loss_weight: 0.01, start: 4}\n"
 
@@ -147,6 +148,60 @@ def test_run_is_not_overwritten_nor_mixed(files, tmp_path, capsys) -> None:
     (out / "state.pt").write_bytes(b"damaged")
     assert run(files, out, "--resume") == 1
     assert "cannot resume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("log.csv", "", "log.csv is damaged (no header 'iteration,total'); move it away"),
+        ("log.csv", "iteration,total\nx,1\n", "log.csv is damaged"),
+        ("log.csv", "iteration,total\n0\n1,2\n", "line 2 has 1 of 2 columns"),
+        ("run.json", "[]", "run.json holds no settings"),
+    ],
+)
+def test_damaged_run_is_one_line(files, tmp_path, capsys, name, content, message) -> None:
+    out = tmp_path / "out"
+    assert run(files, out, "--steps", "2", "--animation", "none") == 0
+    capsys.readouterr()
+    (out / name).write_text(content)
+    assert run(files, out, "--steps", "3", "--resume", "--animation", "none") == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_state_of_something_else_is_one_line(files, tmp_path, capsys) -> None:
+    out = tmp_path / "out"
+    assert run(files, out, "--steps", "2", "--animation", "none") == 0
+    torch.save({"variable": torch.zeros(3)}, out / "state.pt")
+    assert run(files, out, "--steps", "3", "--resume", "--animation", "none") == 1
+    assert "state.pt is not of this run" in capsys.readouterr().err
+
+
+def test_line_cut_short_and_foreign_pictures_do_not_matter(files, tmp_path) -> None:
+    out = tmp_path / "out"
+    assert run(files, out, "--steps", "4", "--every", "4") == 0
+    with (out / "log.csv").open("a") as file:
+        file.write("1")  # of "12,...", killed while writing
+    (out / "snapshots" / "foo.png").write_bytes(b"")
+    assert run(files, out, "--steps", "8", "--every", "4", "--resume") == 0
+    rows = list(csv.DictReader((out / "log.csv").read_text().splitlines()))
+    assert [row["iteration"] for row in rows] == [str(i) for i in range(8)]
+    assert (out / "snapshots" / "foo.png").exists()
+
+
+def test_log_stays_whole_when_writing_fails(files, tmp_path, monkeypatch) -> None:
+    out = tmp_path / "out"
+    assert run(files, out, "--steps", "4", "--animation", "none") == 0
+    before = (out / "log.csv").read_bytes()
+
+    def killed(self: Path, target: Path) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        _replace_log(out / "log.csv", [["iteration", "total"]])
+    assert (out / "log.csv").read_bytes() == before
 
 
 def test_ctrl_c_leaves_a_run_to_go_on_with(files, tmp_path) -> None:

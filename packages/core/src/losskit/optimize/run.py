@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,8 @@ class Run:
         try:
             then = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
             state = torch.load(self.folder / "state.pt", weights_only=True)
+            if not isinstance(then, dict):
+                raise ValueError("run.json holds no settings")
         except Exception as error:  # a damaged file, whatever torch or json make of it
             raise LosskitError(f"cannot resume {self.folder}: {one_line(error)}") from error
         for key in sorted({*then, *settings}):
@@ -80,7 +82,12 @@ class Run:
                     f"cannot resume {self.folder}: {key} was {then.get(key)!r:.80} and is now "
                     f"{settings.get(key)!r:.80}"
                 )
-        self.descent.load_state_dict(state)
+        try:
+            self.descent.load_state_dict(state)
+        except Exception as error:  # a whole file that holds something else
+            raise LosskitError(
+                f"cannot resume {self.folder}: state.pt is not of this run: {one_line(error)}"
+            ) from error
         self._drop_after(self.descent.iteration)
 
     def _drop_after(self, iteration: int) -> None:
@@ -89,18 +96,23 @@ class Run:
             if int(path.stem) > iteration:
                 path.unlink()
         log = self.folder / "log.csv"
-        if log.exists():
-            with log.open(encoding="utf-8", newline="") as file:
-                header, *rows = list(csv.reader(file))
-            self._names = header[2:]
-            with log.open("w", encoding="utf-8", newline="") as file:
-                csv.writer(file).writerows(
-                    [header, *(row for row in rows if int(row[0]) < iteration)]
-                )
+        if not log.exists():
+            return
+        try:
+            header, rows = _read_log(log)
+            kept = [row for row in rows if int(row[0]) < iteration]
+        except (ValueError, csv.Error) as error:
+            raise LosskitError(
+                f"cannot resume {self.folder}: log.csv is damaged ({one_line(error)}); "
+                "move it away to go on with a new one"
+            ) from error
+        self._names = header[2:]
+        _replace_log(log, [header, *kept])
 
     def snapshots(self) -> list[Path]:
         """The pictures so far, oldest first."""
-        return sorted((self.folder / "snapshots").glob("*.png"))
+        pictures = (self.folder / "snapshots").glob("*.png")
+        return sorted(path for path in pictures if path.stem.isdecimal())  # others are not ours
 
     def record(self, out: ObjectiveOutput) -> dict[str, float]:
         """Note one step's values; they are written with the next snapshot."""
@@ -126,16 +138,38 @@ class Run:
             return
         log = self.folder / "log.csv"
         columns = ["iteration", "total", *self._names]
-        earlier: list[dict[str, Any]] = []
-        rewrite = not log.exists()
-        if log.exists():
-            with log.open(encoding="utf-8", newline="") as file:
-                reader = csv.DictReader(file)
-                if list(reader.fieldnames or []) != columns:  # a term that starts later came in
-                    earlier, rewrite = list(reader), True
-        with log.open("w" if rewrite else "a", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, columns, restval="")
-            if rewrite:
-                writer.writeheader()
-            writer.writerows([*earlier, *self._waiting])
+        lines = [[row.get(name, "") for name in columns] for row in self._waiting]
+        header, earlier = _read_log(log) if log.exists() else ([], [])
+        if header == columns:
+            with log.open("a", encoding="utf-8", newline="") as file:
+                csv.writer(file).writerows(lines)
+        else:  # the first lines, or a term that starts later came in
+            missing = [""] * (len(columns) - len(header))
+            _replace_log(log, [columns, *(row + missing for row in earlier), *lines])
         self._waiting.clear()
+
+
+def _read_log(log: Path) -> tuple[list[str], list[list[str]]]:
+    """Header and lines; a last line that was cut short is left out.
+
+    Raises:
+        ValueError: it is no log.
+    """
+    with log.open(encoding="utf-8", newline="") as file:
+        header, *rows = list(csv.reader(file)) or [[]]
+    if header[:2] != ["iteration", "total"]:
+        raise ValueError("no header 'iteration,total'")
+    if rows and len(rows[-1]) != len(header):
+        del rows[-1]
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            raise ValueError(f"line {number} has {len(row)} of {len(header)} columns")
+    return header, rows
+
+
+def _replace_log(log: Path, rows: Iterable[Sequence[object]]) -> None:
+    """Write the log whole or not at all: a run that is killed meanwhile keeps the old one."""
+    unfinished = log.with_name("log.csv.part")
+    with unfinished.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+    unfinished.replace(log)
