@@ -156,6 +156,17 @@ def test_ranks_share_ties() -> None:
     assert ranks_of({"a": 1.0, "b": 3.0, "c": 2.9, "d": -1.0}) == {"b": 1, "c": 1, "a": 3, "d": 4}
 
 
+def test_what_noise_does_not_move_has_no_rank(tmp_path, capsys) -> None:
+    Image.new("RGB", (16, 16), "grey").save(tmp_path / "a.png")
+    argv = ["atlas", "--loss", "HuberLoss:delta=1e-20", "--image", str(tmp_path / "a.png")]
+    assert main([*argv, "--size", "16", "--out", str(tmp_path / "o"), "--json"]) == 0
+    ranks = json.loads(capsys.readouterr().out)["losses"][0]["ranks"]
+    assert ranks == dict.fromkeys(BY_NAME)
+    rows = list(csv.DictReader((tmp_path / "o" / "ranking.csv").read_text().splitlines()))
+    assert {row["rank"] for row in rows} == {""}
+    assert '<span class="rank"></span>' in (tmp_path / "o" / "index.html").read_text()
+
+
 def test_cost_of_a_loss_that_works_ten_times_as_much() -> None:
     image = torch.rand(1, 3, 64, 64)
     kernel = torch.nn.Conv2d(3, 64, 3)

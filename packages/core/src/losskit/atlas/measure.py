@@ -149,8 +149,10 @@ def descent_direction(loss: ImageLoss, image: Tensor, clean: Tensor) -> Tensor:
 
 
 def ranks_of(values: Mapping[str, float], tolerance: float = 0.05) -> dict[str, int]:
-    """1 for the largest; values within 5 % of the one above share its rank."""
-    order = sorted(values, key=lambda name: -values[name])
+    """1 for the largest; values within 5 % of the one above share its rank; NaN has none."""
+    order = sorted(
+        (name for name in values if math.isfinite(values[name])), key=lambda name: -values[name]
+    )
     ranks: dict[str, int] = {}
     for place, name in enumerate(order, start=1):
         above = order[place - 2] if place > 1 else None

@@ -151,7 +151,7 @@ def _ranking(entries: Sequence[Entry]) -> str:
             tint = 0.55 * max(0.0, value) / largest if math.isfinite(value) else 0
             cells.append(
                 f'<td class="cell" style="--tint:{tint:.2f}">{number(value)} '
-                f'<span class="rank">{entry.ranks[distortion.name]}</span></td>'
+                f'<span class="rank">{entry.ranks.get(distortion.name, "")}</span></td>'
             )
         link = f'<a href="#{file_name(entry.loss.label)}">{escape(entry.loss.label)}</a>'
         mark = " *" if entry.loss.random else ""

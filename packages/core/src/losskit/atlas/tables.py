@@ -32,7 +32,7 @@ def write_ranking(entries: Sequence[Entry], photos: Sequence[Photo], path: Path)
                     distortion.unit,
                     f"{statistics.fmean(decibels for _, _, decibels in reached):.2f}",
                     f"{entry.equal[distortion.name]:.4g}",
-                    entry.ranks[distortion.name],
+                    entry.ranks.get(distortion.name, ""),
                     f"{entry.cost.time:.3g}" if entry.cost else "",
                     f"{entry.cost.memory:.3g}" if entry.cost else "",
                 )
@@ -81,7 +81,7 @@ def as_data(entries: Sequence[Entry], photos: Sequence[Photo]) -> dict[str, Any]
             "unit": rounded(entry.unit),
             "curves": {name: list(map(rounded, v)) for name, v in entry.curves.items()},
             "at_equal_psnr": {name: rounded(v) for name, v in entry.equal.items()},
-            "ranks": entry.ranks,
+            "ranks": {d.name: entry.ranks.get(d.name) for d in DISTORTIONS},
         }
         for entry in entries
     ]
