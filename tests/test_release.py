@@ -75,8 +75,14 @@ def test_workflow_publishes_by_trust_and_checks_first() -> None:
     commands = " ".join(step.get("run", "") for step in build["steps"])
     for part in (".ci/version.py", "uv build --all-packages", "twine check --strict"):
         assert part in commands
-    assert publish["needs"] == ["build", "installs"]
-    pythons = workflow["jobs"]["installs"]["strategy"]["matrix"]["python"]
+    assert publish["needs"] == ["build", "tests", "installs"]
+    assert workflow["jobs"]["tests"]["steps"][-1]["run"] == "bash .ci/run"
+    installs = workflow["jobs"]["installs"]
+    assert installs["needs"] == "build"
+    download, install = installs["steps"][-2:]  # what is tried is what publish uploads
+    assert download == publish["steps"][0]
+    assert install["run"].startswith("bash .ci/installs --wheels dist ")
+    pythons = installs["strategy"]["matrix"]["python"]
     assert pythons == ["3.11", "3.12", "3.13"]
     assert publish["permissions"] == {"id-token": "write"}
     assert publish["steps"][-1]["uses"].startswith("pypa/gh-action-pypi-publish@")
