@@ -211,3 +211,74 @@ def test_command_line(tmp_path, capsys) -> None:
     captured = capsys.readouterr()
     assert "no loss was found" in captured.err
     assert yaml.safe_load(captured.out) == {"terms": []}
+
+
+@pytest.mark.parametrize(
+    ("text", "types", "notes"),
+    [
+        (
+            "model = dict(pixel_loss=dict(type='L1Loss'), gan_loss=dict(type='GANLoss'), **more())",
+            ["L1Loss", "GANLoss"],
+            ["line 1: more() was not read (it would have to be run): its losses are missing here"],
+        ),
+        (
+            "model = dict(a_loss=make('L1Loss'), l2=[dict(type='MSELoss') for _ in range(2)])",
+            [],
+            ["model.a_loss = make('L1Loss') was not read", "model.l2 = [dict(type='MSELoss') for"],
+        ),
+        (
+            "model = dict(type=SRGAN, b=[dict(type='L1Loss'), other])",
+            ["L1Loss"],
+            ["model.b[1] = other was not read (not assigned in this file)"],
+        ),
+        ("a, b = losses()", [], ["line 1 was not run: a, b = losses()"]),
+        ("model = {}\nmodel[k()] = dict(type='L1Loss')", [], ["line 2 was not run: model[k()]"]),
+        ("model = {k: dict(type='L1Loss')}", [], ["line 1: the key k was not read"]),
+    ],
+)
+def test_what_is_not_read_is_said(tmp_path, text, types, notes) -> None:
+    result = migrate(write(tmp_path, text))
+    assert [term.config["type"] for term in result.terms] == types
+    assert len(result.notes) == len(notes)
+    for note, start in zip(result.notes, notes, strict=True):
+        assert note.startswith(start)
+        assert f"# {note}" in result.to_yaml()
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ("l1 = dict(type='L1Loss')\nmodel = dict(pixel_loss=l1)", ["model.pixel_loss"]),
+        ("l1 = dict(type='L1Loss')\nmodel = dict(a=l1, b=l1)", ["model.a", "model.b"]),
+        ("ls = [dict(type='L1Loss')]\nmodel = dict(aux=ls)", ["model.aux[0]"]),
+        ("ls = dict(a=dict(type='L1Loss'))\nmodel = dict(**ls)", ["model.a"]),
+        ("model = {}\nl1 = dict(type='L1Loss')\nmodel['g'] = l1", ["model.g"]),
+        (
+            "model = dict(g=dict(l=dict(type='L1Loss')), h=dict(l=dict(type='L1Loss')))",
+            ["model.g.l", "model.h.l"],
+        ),
+        ("a = dict(type='L1Loss')\nmodel = dict(b=dict(type='L1Loss'))", ["model.b", "a"]),
+    ],
+)
+def test_a_variable_and_its_use_are_one_term(tmp_path, text, paths) -> None:
+    assert [term.path for term in migrate(write(tmp_path, text)).terms] == paths
+
+
+@pytest.mark.parametrize(
+    ("base", "words"),
+    [("join('a', 'b')", "join('a', 'b')"), ("['a.py'] + more", "['a.py'] + more"), ("5", "5")],
+)
+def test_bases_that_are_no_names_are_said(tmp_path, base, words) -> None:
+    read = read_python_config(write(tmp_path, f"_base_ = {base}\nx = 1\n"))
+    assert read.values == {"x": 1}
+    assert read.notes == [
+        f"line 1: the base {words} names no file known here: its losses are missing here"
+    ]
+
+
+@pytest.mark.parametrize("value", ["1j", "b'x'", "...", "(-1) ** 0.5", "[1, (2j,)]", "{(1, 2): 3}"])
+def test_values_that_yaml_does_not_hold(tmp_path, value) -> None:
+    path = write(tmp_path, f"l_loss = dict(type='UnknownLoss', x={value}, y=1)\n")
+    (term,) = yaml.safe_load(migrate(path).to_yaml())["terms"]
+    assert term["y"] == 1
+    assert term.get("x") in (None, {"(1, 2)": 3})

@@ -44,11 +44,11 @@ class Migration:
         import yaml
 
         lines = [f"# Losses of {self.source}, found by losskit migrate."]
-        lines += [f"# {note}" for note in self.notes]
+        lines += [f"# {' '.join(note.split())}" for note in self.notes]
         lines.append("terms:" if self.terms else "terms: []")
         for term in self.terms:
-            lines.append(f"# {term.path}")
-            lines += [f"#   {note}" for note in term.notes]
+            lines.append(f"# {' '.join(term.path.split())}")
+            lines += [f"#   {' '.join(note.split())}" for note in term.notes]
             text = yaml.safe_dump([term.config], sort_keys=False, allow_unicode=True)
             lines += text.splitlines()
         return "\n".join(lines) + "\n"
@@ -70,15 +70,11 @@ def migrate(path: str | Path) -> Migration:
     path = Path(path)
     read = read_python_config(path)
     result = Migration(path.name, notes=list(read.notes))
-    seen: set[str] = set()
-    for where, found in _losses(read.values):
-        term = _term(where, found)
-        if (
-            term is not None
-            and (mark := f"{term.path.rpartition('.')[2]} {term.config!r}") not in seen
-        ):
-            seen.add(mark)  # `pixel_loss = dict(...)` and `model = dict(pixel_loss=pixel_loss)`
-            result.terms.append(term)
+    result.terms += [_term(where, found) for where, found in _uses(list(_losses(read.values)))]
+    for where, unread in _unread(read.values):
+        result.notes.append(
+            f"{where} = {unread.text:.70} was not read ({unread.why}): its losses are missing here"
+        )
     for where, config in _loss_configs(read.values):
         options = " ".join(f"{k}={_plain(v)}" for k, v in config.items())
         result.notes.append(
@@ -104,6 +100,44 @@ def _losses(value: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]
     elif isinstance(value, (list, tuple)):
         for index, item in enumerate(value):
             yield from _losses(item, f"{path}[{index}]")
+
+
+def _uses(found: list[tuple[str, Mapping[str, Any]]]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The losses without the variables they were written in: those are no terms of their own.
+
+    `l1 = dict(...)` and `model = dict(pixel_loss=l1)` are one object; where `_base_` merged it, one
+    value under one key. Two places inside one variable are two terms.
+    """
+    roots: dict[int, tuple[int, str]] = {}  # of each object, where it is used: the deepest
+    for path, config in found:
+        parts = _parts(path)
+        if len(parts) >= roots.get(id(config), (0, ""))[0]:
+            roots[id(config)] = (len(parts), parts[0])
+    nested = [(_parts(path)[-1], config) for path, config in found if len(_parts(path)) > 1]
+    return [
+        (path, config)
+        for path, config in found
+        if _parts(path)[0] == roots[id(config)][1] and (path, config) not in nested
+    ]
+
+
+def _parts(path: str) -> list[str]:
+    return path.replace("[", ".").split(".")
+
+
+def _unread(value: Any, path: str = "") -> Iterator[tuple[str, Unresolved]]:
+    """What stands outside the losses and is no constant; class names as ``type`` are expected."""
+    if isinstance(value, Unresolved):
+        yield path, value
+    elif isinstance(value, Mapping):
+        if path and _is_loss(value):
+            return
+        for key, item in value.items():
+            if key != "type" or _type_of(value) is None:
+                yield from _unread(item, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _unread(item, f"{path}[{index}]")
 
 
 def _loss_configs(value: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -221,7 +255,10 @@ def _unresolved(value: Any) -> Iterator[Unresolved]:
 def _plain(value: Any) -> Any:
     """Tuples as lists, mappings as dicts: what YAML can hold without Python's own types."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {
+            key if isinstance(key, (str, int, float)) or key is None else str(key): _plain(item)
+            for key, item in value.items()
+        }
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value.text if isinstance(value, Unresolved) else value

@@ -14,6 +14,7 @@ from losskit.spec import one_line
 
 _LARGEST = 1_000_000  # items of a repeated sequence; a config needs no more
 _LARGEST_EXPONENT = 1024
+_NO_CONFIG_VALUES = (complex, bytes, type(...))  # constants that YAML does not hold
 _OPERATIONS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -99,14 +100,19 @@ class _Reader:
         match node:
             case ast.Assign(targets=[ast.Name(id="_base_")], value=value):
                 names = self.value(value)
-                for name in [names] if isinstance(names, str) else names:
+                for name in names if isinstance(names, (list, tuple)) else [names]:
                     if isinstance(name, str):
                         self.inherit(self.path.parent / name, name)
+                    else:
+                        words = name.text if isinstance(name, Unresolved) else repr(name)
+                        self.remark(value, f"the base {words:.70} names no file known here")
             case ast.Assign(targets=targets, value=value):
-                for target in targets:
-                    self.assign(target, self.value(value))
+                found = self.value(value)
+                if False in [self.assign(target, found) for target in targets]:
+                    self.note(node)
             case ast.AnnAssign(target=target, value=ast.expr() as value):
-                self.assign(target, self.value(value))
+                if not self.assign(target, self.value(value)):
+                    self.note(node)
             case ast.AugAssign(target=ast.Name(id=name), op=op, value=value):
                 self.config.values[name] = self.value(ast.BinOp(ast.Name(name), op, value))
             case ast.Expr(
@@ -138,6 +144,10 @@ class _Reader:
         words = ast.unparse(node).splitlines()[0]
         self.config.notes.append(f"line {node.lineno} was not run: {words:.70}")
 
+    def remark(self, node: ast.expr, words: str) -> None:
+        """Losses may hide in what was passed over, so it is said where that was."""
+        self.config.notes.append(f"line {node.lineno}: {words}: its losses are missing here")
+
     def inherit(self, path: Path, name: str) -> None:
         if not path.is_file():
             self.config.notes.append(f"the base {name} is not there: its losses are missing here")
@@ -146,19 +156,23 @@ class _Reader:
         self.base = merged(self.base, found.values)
         self.config.notes += [f"{path.name}: {note}" for note in found.notes]
 
-    def assign(self, target: ast.expr, value: Any) -> None:
+    def assign(self, target: ast.expr, value: Any) -> bool:
+        """Whether the target was understood."""
         match target:
             case ast.Name(id=name):
                 self.config.values[name] = value
+                return True
             case ast.Subscript(value=owner, slice=key) | ast.Attribute(value=owner, attr=key):
                 container = self.value(owner)
                 index = self.value(key) if isinstance(key, ast.expr) else key
                 if isinstance(container, dict) and isinstance(index, (str, int)):
                     container[index] = value
+                    return True
             case ast.Tuple(elts=targets) | ast.List(elts=targets):
                 if isinstance(value, (list, tuple)) and len(value) == len(targets):
-                    for part, item in zip(targets, value, strict=True):
-                        self.assign(part, item)
+                    pairs = zip(targets, value, strict=True)
+                    return False not in [self.assign(part, item) for part, item in pairs]
+        return False
 
     def value(self, node: ast.expr) -> Any:
         """The constant an expression stands for, or ``Unresolved``."""
@@ -170,6 +184,8 @@ class _Reader:
     def _value(self, node: ast.expr) -> Any:
         match node:
             case ast.Constant(value=value):
+                if isinstance(value, _NO_CONFIG_VALUES):
+                    return Unresolved(ast.unparse(node), "no value of a config")
                 return value
             case ast.Name(id=name):
                 if name in self.config.values:
@@ -220,7 +236,11 @@ class _Reader:
         result: dict[Any, Any] = {}
         for key, node in items:
             value = self.value(node)
-            if key is None:  # **other, or dict(other)
+            if isinstance(value, Unresolved) and key is None:
+                self.remark(node, f"{value.text:.70} was not read ({value.why})")
+            elif isinstance(key, Unresolved):
+                self.remark(node, f"the key {key.text:.70} was not read ({key.why})")
+            elif key is None:  # **other, or dict(other)
                 result.update(value)
             else:
                 result[key] = value
@@ -233,7 +253,10 @@ class _Reader:
         if isinstance(op, ast.Pow):
             if isinstance(left, int) and abs(left) > 1 and right > _LARGEST_EXPONENT:
                 raise ValueError("too large")
-            return left**right
+            power = left**right
+            if isinstance(power, complex):
+                raise ValueError("no real number")
+            return power
         for sequence, times in ((left, right), (right, left)):
             repeats = isinstance(op, ast.Mult) and isinstance(sequence, (str, list, tuple))
             if repeats and isinstance(times, int) and len(sequence) * times > _LARGEST:
