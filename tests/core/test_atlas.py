@@ -21,7 +21,7 @@ from losskit.atlas.charts import costs_of, curves_of
 from losskit.atlas.cost import cost_of
 from losskit.atlas.distortions import at_psnr, psnr
 from losskit.atlas.measure import Photo, descent_direction, ranks_of
-from losskit.atlas.pictures import signed_colours
+from losskit.atlas.pictures import _plain, signed_colours
 from losskit.atlas.subjects import NO_IMAGE
 from losskit.cli.main import main
 
@@ -265,6 +265,10 @@ def test_signed_colours() -> None:
     assert dark[2] > dark[0]  # blue
     assert bright[0] > bright[2]  # orange
     assert torch.allclose(none, torch.full((3,), 0.93))
+
+
+def test_units_on_the_sheet_need_no_special_font() -> None:
+    assert [d.unit for d in DISTORTIONS if not _plain(d.unit).isascii()] == []
 
 
 def test_charts_are_xml(photo) -> None:

@@ -49,6 +49,11 @@ def write_steps(photo: Photo, folder: Path) -> dict[str, list[str]]:
     return names
 
 
+def _plain(unit: str) -> str:
+    """A unit in letters that Pillow's own font has."""
+    return unit.replace("σ", "sigma").replace("\N{MINUS SIGN}", "-")
+
+
 def write_contact_sheet(photos: Sequence[Photo], path: Path) -> None:
     """All distortions at all strengths, of every photograph, on one sheet with captions."""
     from PIL import Image, ImageDraw, ImageFont
@@ -63,7 +68,7 @@ def write_contact_sheet(photos: Sequence[Photo], path: Path) -> None:
     for index, distortion in enumerate(DISTORTIONS):
         top = index * row
         draw.text((6, top + height / 2 - 18), distortion.name, "black", large)
-        draw.text((6, top + height / 2 + 2), distortion.unit, "#444444", small)
+        draw.text((6, top + height / 2 + 2), _plain(distortion.unit), "#444444", small)
         for place, photo in enumerate(photos):
             for step, image in enumerate(photo.steps[distortion.name]):
                 x = left + (place * len(distortion.levels) + step) * (width + gap)
