@@ -99,7 +99,7 @@ def page(atlas: Mapping[str, Any], *, whole: bool) -> str:
     ]
     for entry in entries:
         cells = [
-            f"{'–' if value is None else f'{value:.2g}'}\N{NO-BREAK SPACE}({entry['ranks'][name]})"
+            "–" if value is None else f"{value:.2g}\N{NO-BREAK SPACE}({entry['ranks'][name]})"
             for name, value in entry["at_equal_psnr"].items()
         ]
         parts.append("| " + " | ".join([_label(entry), *cells]) + " |")

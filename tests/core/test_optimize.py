@@ -143,7 +143,11 @@ def test_run_is_not_overwritten_nor_mixed(files, tmp_path, capsys) -> None:
     assert run(files, out, "--steps", "1") == 0
     assert run(files, out, "--steps", "2") == 1
     assert "holds a run already: add --resume" in capsys.readouterr().err
-    assert run(files, out, "--steps", "2", "--resume", "--lr", "0.5") == 1
+    assert run(files, out, "--steps", "3", "--resume") == 0
+    capsys.readouterr()
+    assert run(files, out, "--steps", "2", "--resume") == 1
+    assert "has 3 steps already: --steps 2 would" in capsys.readouterr().err
+    assert run(files, out, "--steps", "4", "--resume", "--lr", "0.5") == 1
     assert "lr was None and is now 0.5" in capsys.readouterr().err
     (out / "state.pt").write_bytes(b"damaged")
     assert run(files, out, "--resume") == 1

@@ -14,7 +14,7 @@ from losskit.cli.listing import add_json, print_json
 from losskit.cli.optimize_inputs import load_images, load_network
 from losskit.cli.progress import interrupt, let_threads_sleep, progress_of
 from losskit.cli.scoring import check_device
-from losskit.errors import ConfigError
+from losskit.errors import ConfigError, LosskitError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -88,6 +88,11 @@ def _optimize(arguments: argparse.Namespace) -> int:
         descent.outputs["init"] = descent.image()
     settings = _settings(arguments, {"start": init, **outputs})
     run = Run(arguments.out, descent, settings, span=arguments.range, resume=arguments.resume)
+    if descent.iteration > arguments.steps:
+        raise LosskitError(
+            f"{arguments.out} has {descent.iteration} steps already: --steps {arguments.steps} would "
+            "take some back; give more, or another --out"
+        )
     stopped, last = _descend(run, arguments.steps, arguments.every)
     animation = None
     if arguments.animation != "none":
