@@ -129,7 +129,11 @@ def test_csv_and_table(folders, tmp_path, capsys) -> None:
     assert lines[0].split() == ["image", "MSELoss"]
     assert lines[-2].split()[0] == "mean"
     rows = list(csv.DictReader(out.read_text().splitlines()))
-    assert [row["image"] for row in rows] == ["0", "1", "2", "3", "4"]
+    assert [row["image"] for row in rows] == ["0", "1", "2", "3", "4", "mean", "ci95"]
+    values = [float(row["MSELoss"]) for row in rows]
+    assert values[5] == pytest.approx(np.mean(values[:5]))
+    wanted = scipy.stats.t.ppf(0.975, 4) * scipy.stats.sem(values[:5])
+    assert values[6] == pytest.approx(wanted)
     assert float(rows[0]["MSELoss"]) < float(rows[4]["MSELoss"])
     assert main(["eval", *map(str, folders), "--csv", str(tmp_path / "no" / "t.csv")]) == 1
     assert "cannot write" in capsys.readouterr().err
@@ -215,6 +219,6 @@ def test_options_are_parsed() -> None:
     assert nested == {"type": "A", "w": {"3": 1, "8": 0.5}, "n": [1, 2], "c": "x"}
     with pytest.raises(ConfigError, match="not 'b'"):
         parse_loss("A:b")
-    for wrong in ("1", "1,0", "a,b"):
-        with pytest.raises(argparse.ArgumentTypeError, match=r"LOW,HIGH|comes first"):
+    for wrong in ("1", "1,0", "a,b", "0,inf", "nan,1"):
+        with pytest.raises(argparse.ArgumentTypeError, match=r"LOW,HIGH|comes first|finite"):
             parse_range(wrong)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -90,7 +91,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         maps.finish()
     summary = {key: summarise([row[key] for row in rows]) for key in names}
     if arguments.csv:
-        _write_csv(arguments.csv, names, rows)
+        _write_csv(arguments.csv, names, rows, summary)
     if arguments.json:
         print_json(images=rows, summary=summary)
         return 0
@@ -133,6 +134,8 @@ def parse_range(text: str) -> tuple[float, float]:
         low, high = (float(part) for part in text.split(","))
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"write it as LOW,HIGH, not {text!r}") from error
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise argparse.ArgumentTypeError(f"both must be finite, not {text!r}")
     if low >= high:
         raise argparse.ArgumentTypeError(f"the lower value comes first, not {text!r}")
     return low, high
@@ -192,12 +195,18 @@ def load_pairs(
             yield name, left, right
 
 
-def _write_csv(path: Path, names: list[str], rows: list[dict[str, Any]]) -> None:
+def _write_csv(
+    path: Path, names: list[str], rows: list[dict[str, Any]], summary: dict[str, Any]
+) -> None:
     try:
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, ["image", *names])
             writer.writeheader()
             writer.writerows(rows)
+            if len(rows) > 1:
+                for figure in ("mean", "ci95"):
+                    means = {name: summary[name][figure] for name in names}
+                    writer.writerow({"image": figure, **means})
     except OSError as error:
         raise LosskitError(f"cannot write {path}: {one_line(error)}") from error
 
