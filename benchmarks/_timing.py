@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -20,12 +21,16 @@ class Row:
 
 
 def compare(ways: Mapping[str, Callable[[], object]], *, rounds: int, warmup: int = 2) -> list[Row]:
-    """Run every way once per round, in turns, so that no way has the machine's good hours to itself."""
+    """Run every way once per round, so that no way has the machine's good hours to itself.
+
+    The order is drawn anew for each round: in a fixed one a way would always pay for what the one
+    before it left behind (freed memory that was given back, a cache full of its weights).
+    """
     times: dict[str, list[float]] = {name: [] for name in ways}
     names = list(ways)
+    draw = random.Random(0)
     for index in range(-warmup, rounds):
-        order = names if index % 2 else names[::-1]
-        for name in order:
+        for name in draw.sample(names, len(names)):
             start = time.perf_counter()
             ways[name]()
             if index >= 0:
