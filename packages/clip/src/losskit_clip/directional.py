@@ -15,8 +15,8 @@ from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction, check_same_shape, reduce
 from losskit_clip.models import Tokenizer, check_model
 from losskit_clip.preprocess import ClipPreprocess
-from losskit_clip.prompts import Templates, TextEncoder
-from losskit_clip.towers import Precision, Preprocess, image_tower, one_reading
+from losskit_clip.prompts import Templates, TextEncoder, both_towers
+from losskit_clip.towers import Precision, Preprocess
 
 
 def clip_directional_loss(
@@ -123,17 +123,17 @@ class CLIPDirectionalLoss(Loss):
         check_reduction(reduction)
         _check_eps(eps)
         model, weights = check_model(model, weights)
-        with one_reading():
-            self.backbone = image_tower(
-                model,
-                weights,
-                preprocess=preprocess,
-                data_range=data_range,
-                precision=precision,
-                channels_last=channels_last,
-                compile=compile,
-            )
-            self.encoder = TextEncoder(model, weights, templates=templates, tokenizer=tokenizer)
+        self.backbone, self.encoder = both_towers(
+            model,
+            weights,
+            templates=templates,
+            tokenizer=tokenizer,
+            preprocess=preprocess,
+            data_range=data_range,
+            precision=precision,
+            channels_last=channels_last,
+            compile=compile,
+        )
         self.direction: Tensor
         direction = text_direction(self.encoder, target_text, source_text)
         self.register_buffer("direction", direction, persistent=False)

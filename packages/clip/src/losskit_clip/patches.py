@@ -17,9 +17,9 @@ from losskit.reduction import Reduction, check_reduction, check_same_shape, redu
 from losskit_clip.directional import clip_directional_loss, text_direction
 from losskit_clip.models import Tokenizer, check_model
 from losskit_clip.perspective import check_patches, perspective_patches
-from losskit_clip.prompts import Templates, TextEncoder
+from losskit_clip.prompts import Templates, both_towers
 from losskit_clip.text import clip_text_loss
-from losskit_clip.towers import Precision, image_tower, one_reading
+from losskit_clip.towers import Precision
 
 
 class CLIPPatchLoss(Loss):
@@ -91,16 +91,16 @@ class CLIPPatchLoss(Loss):
             raise TypeError(f"seed must be a whole number or None, not {seed!r}")
         model, weights = check_model(model, weights)
         self.low, self.high = parse_data_range(data_range)
-        with one_reading():
-            self.backbone = image_tower(
-                model,
-                weights,
-                data_range=data_range,
-                precision=precision,
-                channels_last=channels_last,
-                compile=compile,
-            )
-            self.encoder = TextEncoder(model, weights, templates=templates, tokenizer=tokenizer)
+        self.backbone, self.encoder = both_towers(
+            model,
+            weights,
+            templates=templates,
+            tokenizer=tokenizer,
+            data_range=data_range,
+            precision=precision,
+            channels_last=channels_last,
+            compile=compile,
+        )
         self.wanted: Tensor
         wanted = (
             self.encoder.texts([text], torch.device("cpu"))

@@ -17,7 +17,7 @@ from losskit.backbones import Backbone, FeatureCache, stamp_of
 from losskit.errors import nearest
 from losskit.spec import one_line
 from losskit_clip.models import Tokenizer, tokenizer_for
-from losskit_clip.towers import text_tower
+from losskit_clip.towers import image_tower, one_reading, text_tower
 
 #: One text, several, or texts with weights.
 Prompts: TypeAlias = str | Sequence[str] | Mapping[str, float]
@@ -217,3 +217,17 @@ class TextEncoder:
         if not texts or not all(isinstance(item, str) for item in texts):
             raise TypeError(f"text must be a string, strings or token ids, not {text!r:.80}")
         return self.texts(texts, device)
+
+
+def both_towers(
+    model: str | nn.Module,
+    weights: str | None,
+    *,
+    templates: Templates,
+    tokenizer: Tokenizer | None,
+    **image_options: Any,
+) -> tuple[Backbone, TextEncoder]:
+    """[`image_tower`][losskit_clip.towers.image_tower] and ``TextEncoder``, from one reading of the model."""
+    with one_reading():
+        tower = image_tower(model, weights, **image_options)
+        return tower, TextEncoder(model, weights, templates=templates, tokenizer=tokenizer)

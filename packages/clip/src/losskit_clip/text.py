@@ -18,8 +18,8 @@ from losskit.reduction import Reduction, check_reduction, reduce
 from losskit_clip.clip_model import check_clip_model, styleclip_preprocess
 from losskit_clip.models import Tokenizer, check_model
 from losskit_clip.preprocess import ClipPreprocess, StyleClipPreprocess
-from losskit_clip.prompts import Prompts, Templates, TextEncoder, weighted_prompts
-from losskit_clip.towers import Precision, Preprocess, image_tower, one_reading
+from losskit_clip.prompts import Prompts, Templates, both_towers, weighted_prompts
+from losskit_clip.towers import Precision, Preprocess
 
 Pairing = Literal["matched", "all"]
 _PAIRINGS = ("matched", "all")
@@ -174,17 +174,17 @@ class CLIPLoss(Loss):
             raise ValueError(
                 "free_text=True goes with prompts: texts that come with the call need the text tower"
             )
-        with one_reading():
-            self.backbone = image_tower(
-                model,
-                weights,
-                preprocess=preprocess,
-                data_range=data_range,
-                precision=precision,
-                channels_last=channels_last,
-                compile=compile,
-            )
-            self.encoder = TextEncoder(model, weights, templates=templates, tokenizer=tokenizer)
+        self.backbone, self.encoder = both_towers(
+            model,
+            weights,
+            templates=templates,
+            tokenizer=tokenizer,
+            preprocess=preprocess,
+            data_range=data_range,
+            precision=precision,
+            channels_last=channels_last,
+            compile=compile,
+        )
         network: Any = self.backbone.network
         styleclip = isinstance(self.backbone.mode.transform, StyleClipPreprocess)
         self.scale = network.logit_scale / 100 if styleclip else 1.0
