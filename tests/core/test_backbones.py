@@ -21,6 +21,7 @@ from losskit.backbones import (
     InputNorm,
     backbone_recipe,
     clear_features,
+    has_storage,
     set_cache_size,
     shared_backbone,
 )
@@ -501,6 +502,21 @@ def test_functorch_transforms_go_through() -> None:
     torch.testing.assert_close(gradient, leaf.grad)
     each = torch.func.vmap(lambda p: loss(p[None], target[:1]))(pred)
     assert each.shape == (2,)
+
+
+def test_tensors_without_memory_of_their_own_are_told() -> None:
+    seen: list[bool] = []
+
+    def note(x: Tensor) -> Tensor:
+        seen.append(has_storage(x))
+        return x.sum()
+
+    torch.func.grad(note)(torch.ones(2))
+    torch.func.vmap(note)(torch.ones(2, 2))
+    assert seen == [False, False]
+    assert not has_storage(torch.ones(2).to_sparse())
+    assert has_storage(torch.ones(2, requires_grad=True))
+    assert has_storage(torch.empty(2, device="meta"))
 
 
 def test_threads_share_the_network_and_not_each_others_steps() -> None:

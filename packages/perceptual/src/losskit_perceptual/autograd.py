@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from losskit.backbones import has_storage
+
 
 def only_autograd(*tensors: Tensor) -> bool:
     """Whether nothing but plain autograd looks on: no compiler, no functorch, no forward mode."""
@@ -18,10 +20,5 @@ def only_autograd(*tensors: Tensor) -> bool:
 
 def may_overwrite(grad: Tensor) -> bool:
     """Whether a backward pass may write in place: not if differentiated again, nor for many at once."""
-    if torch.is_grad_enabled():
-        return False
-    try:
-        grad.untyped_storage()
-    except (RuntimeError, NotImplementedError):  # a batch of gradients has none of its own
-        return False
-    return True
+    # A batch of gradients has no storage of its own.
+    return not torch.is_grad_enabled() and has_storage(grad)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from losskit.backbones import shared_features
+from losskit.backbones import has_storage, shared_features
 from losskit.losses.pixel import L1Loss
 
 ImageFunction = Callable[[Tensor, Tensor], Tensor]
@@ -91,7 +90,7 @@ def _kept(loss: ImageFunction, image: Tensor, clean: Tensor) -> int:
     # Weights too that no module owns (shared trunks). Held, so that none leaves its address to another.
     # No subclasses: a tracer's stand-ins have no address.
     alive = [thing for thing in gc.get_objects() if type(thing) in (Tensor, nn.Parameter)]
-    there = set(_addresses(alive))
+    there = {t.untyped_storage().data_ptr() for t in alive if has_storage(t)}
     storages: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -104,9 +103,3 @@ def _kept(loss: ImageFunction, image: Tensor, clean: Tensor) -> int:
     with shared_features(), torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
         value = loss(leaf, target)  # noqa: F841
     return sum(storages.values())
-
-
-def _addresses(tensors: Iterable[Tensor]) -> Iterator[int]:
-    for tensor in tensors:
-        with contextlib.suppress(RuntimeError, NotImplementedError):  # without data of its own
-            yield tensor.untyped_storage().data_ptr()

@@ -34,6 +34,15 @@ class Stamp(NamedTuple):
     checksum: int
 
 
+def has_storage(tensor: Tensor) -> bool:
+    """Whether a tensor has memory of its own: what a functorch transform makes has none."""
+    try:
+        tensor.detach().untyped_storage()
+    except (RuntimeError, NotImplementedError):
+        return False
+    return True
+
+
 def stamp_of(image: Tensor) -> Stamp | None:
     """The tensor's state, or ``None`` where it cannot be told whether it changes."""
     if type(image) not in (Tensor, nn.Parameter) or image.layout is not torch.strided:
@@ -42,9 +51,7 @@ def stamp_of(image: Tensor) -> Stamp | None:
     uncounted = image.is_inference() or torch.is_inference_mode_enabled()
     if image.is_meta or (uncounted and image.device.type != "cpu"):
         return None
-    try:
-        image.detach().untyped_storage()
-    except (RuntimeError, NotImplementedError):  # what a functorch transform makes has none
+    if not has_storage(image):
         return None
     return Stamp(
         None if uncounted else image._version,
