@@ -107,9 +107,57 @@ def test_schedules_and_monitors() -> None:
     )
     early = report(objective, [{**batch(), "iteration": 0}])
     assert [(t.name, t.norm > 0) for t in early.terms] == [("loss_l1", True), ("loss_mse", False)]
+    assert [t.active for t in early.terms] == [True, False]
     assert early.terms[1].proposed is None
     late = report(objective, [{**batch(), "iteration": 9}])
     assert late.terms[1].norm > 0
+    assert late.terms[1].active
+
+
+class Silent(Loss):
+    """Takes all outputs, and may say that it does not count now, as MMagic's lazy losses do."""
+
+    def forward(self, outputs_dict):
+        return None
+
+
+def test_a_loss_that_leaves_itself_out_is_not_active() -> None:
+    silent = Term(Silent(), loss_name="loss_silent", self_routed=True)
+    objective = Objective([{"type": "L1Loss"}, silent])
+    assert [t.active for t in report(objective, [batch()]).terms] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "first"),
+    [
+        ("start: 9", "9"),
+        ("start: 9, interval: 4", "12"),
+        ("start: 2, stop: 4, interval: 8", None),
+    ],
+)
+def test_command_says_who_is_not_active(files, tmp_path, capsys, schedule, first) -> None:
+    (tmp_path / "o.yaml").write_text(f"terms: [{{type: L1Loss}}, {{type: MSELoss, {schedule}}}]")
+    plot = tmp_path / "b.svg"
+    assert main([*files, "--iteration", "1", "--plot", str(plot)]) == 0
+    out = capsys.readouterr().out
+    hint = f"; --iteration {first} shows it" if first else ""
+    assert out.splitlines()[-1] == f"loss_mse is not active at iteration 1{hint}"
+    assert "no gradient" not in out
+    words = list(ET.parse(plot).getroot().itertext())
+    assert words.count("not active at this iteration") == 1
+    assert main([*files, "--iteration", "1", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [term["active"] for term in found["terms"]] == [True, False]
+    assert found["remarks"] == [f"loss_mse is not active at iteration 1{hint}"]
+    if first:
+        assert main([*files, "--iteration", first]) == 0
+        assert "active" not in capsys.readouterr().out
+
+
+def test_weight_of_nothing_is_no_fault_of_the_images(files, tmp_path, capsys) -> None:
+    (tmp_path / "o.yaml").write_text("terms: [{type: L1Loss}, {type: MSELoss, loss_weight: 0}]")
+    assert main(files) == 0
+    assert "loss_mse has loss_weight 0, so no gradient" in capsys.readouterr().out
 
 
 def test_refuses() -> None:
@@ -179,6 +227,8 @@ def test_command(files, tmp_path, capsys) -> None:
         (["--ratio", "loss_l1"], "--ratio is written TERM=NUMBER"),
         (["--ratio", "x=1"], "'x', which is no term"),
         (["--limit", "0"], "--limit must be at least 1"),
+        (["--iteration", "-1"], "--iteration must be at least 0, not -1"),
+        (["--ratio", "loss_l1=inf"], "must be positive, not inf"),
         (["--plot", "/no/where.svg"], "cannot write /no/where.svg"),
     ],
 )

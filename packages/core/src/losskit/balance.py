@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ class TermBalance:
         proposed: the ``loss_weight`` that would give the wished share; ``None`` where no number
             would (no gradient, or an adaptive weight).
         parts: the norm of each component's gradient, of a loss made of parts.
+        active: whether the term was computed at all: its schedule, or the loss itself, may leave it
+            out at an iteration. If not, the figures are 0 and mean nothing.
     """
 
     name: str
@@ -44,6 +47,7 @@ class TermBalance:
     weight: float | None
     proposed: float | None
     parts: Mapping[str, float]
+    active: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ def report(
 
     A term's proposed weight is its present one times (wished share) / (share), all scaled so that
     the first term keeps its weight: only ratios matter to Adam, and the first term is the natural
-    unit. An off-interval term is left out for that batch.
+    unit. A term that the schedule leaves out at a batch's ``iteration`` is left out for that batch.
 
     Args:
         objective: weights as they are now.
@@ -132,6 +136,7 @@ def report(
                     part: _mean([pull.parts[part] for pull in pulls[name]])
                     for part in (pulls[name][0].parts if pulls[name] else {})
                 },
+                active=bool(pulls[name]),
             )
             for name in names
         ),
@@ -163,7 +168,7 @@ def _wanted(ratio: Mapping[str, float] | None, names: Mapping[str, Term]) -> dic
                 f"ratio names {name!r}, which is no term{nearest(name, names)}; "
                 f"there are {', '.join(names)}"
             )
-        if not value > 0:
+        if not 0 < value < math.inf:
             raise ConfigError(f"the ratio of {name!r} must be positive, not {value!r}")
     wishes = {name: float((ratio or {}).get(name, 1.0)) for name in names}
     total = sum(wishes.values())

@@ -38,9 +38,10 @@ def draw(report: BalanceReport) -> str:
         now = "adaptive" if term.weight is None else number(term.weight)
         then = "–" if term.proposed is None else number(term.proposed)
         wanted = at(report.wanted[term.name])
+        norm = f"‖∇‖ {number(term.norm)}" if term.active else "not active at this iteration"
         parts += [
             text(_LEFT - 10, y + 18, term.name, anchor="end", size=13),
-            text(_LEFT - 10, y + 31, f"‖∇‖ {number(term.norm)}", anchor="end", size=10, css="soft"),
+            text(_LEFT - 10, y + 31, norm, anchor="end", size=10, css="soft"),
             rect(_LEFT, y + 9, at(term.share) - _LEFT, 20, PALETTE[0]),
             rect(wanted - 1.5, y + 4, 3, 30, PALETTE[1]),
             text(_LEFT + _PLOT + 14, y + 23, f"{now} → {then}", size=13),

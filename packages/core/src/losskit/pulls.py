@@ -57,9 +57,10 @@ def pulls_of(
     found: dict[str, Pull] = {}
     with shared_features(), torch.enable_grad():
         active = {
-            name: _weighted_parts(term, outputs, factor)
+            name: parts
             for name, term in names.items()
             if (factor := term.schedule.factor(iteration)) != 0.0
+            and (parts := _weighted_parts(term, outputs, factor))
         }
         for name, parts in active.items():
             gradients = {part: _gradient(value, tensors) for part, value in parts.items()}

@@ -79,6 +79,12 @@ class Schedule:
         """Whether the term counts the same at every iteration."""
         return self.interval == 1 and self.start == 0 and self.stop is None and self.ramp == 0
 
+    @property
+    def first(self) -> int | None:
+        """The first iteration at which the term counts; ``None``: there is none."""
+        first = -(-self.start // self.interval) * self.interval
+        return first if self.stop is None or first < self.stop else None
+
     def factor(self, iteration: int) -> float:
         """What the weight is multiplied by; 0.0 where the term is not computed at all."""
         if iteration < self.start or (self.stop is not None and iteration >= self.stop):

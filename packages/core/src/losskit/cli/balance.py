@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from losskit.balance import BalanceReport
+    from losskit.objective import Objective
+    from losskit.term import Term
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +56,8 @@ def _balance(arguments: argparse.Namespace) -> int:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise ConfigError(f"--{name} must be at least 1, not {value}")
+    if arguments.iteration < 0:
+        raise ConfigError(f"--iteration must be at least 0, not {arguments.iteration}")
     ratio = parse_ratio(arguments.ratio)
     from losskit.balance import report
     from losskit.config import load_objective
@@ -70,10 +74,16 @@ def _balance(arguments: argparse.Namespace) -> int:
             raise LosskitError(f"cannot write {arguments.plot}: {one_line(error)}") from error
     if arguments.json:
         print_json(
-            batches=result.batches, wanted=result.wanted, terms=[asdict(t) for t in result.terms]
+            batches=result.batches,
+            iteration=arguments.iteration,
+            wanted=result.wanted,
+            terms=[asdict(t) for t in result.terms],
+            remarks=list(_remarks(result, objective, arguments.iteration)),
         )
         return 0
     _print(result)
+    for line in _remarks(result, objective, arguments.iteration):
+        print(f"\n{line}")
     return 0
 
 
@@ -118,14 +128,17 @@ def _outputs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
 def _print(result: BalanceReport) -> None:
     rows = []
     for term in result.terms:
+        measured = (
+            f"{term.value:.4g}",
+            f"{term.norm:.3g} ± {term.deviation:.1g}",
+            f"{term.share:.1%}",
+            f"{result.wanted[term.name]:.1%}",
+            f"{term.alignment:+.2f}",
+        )
         rows.append(
             (
                 term.name,
-                f"{term.value:.4g}",
-                f"{term.norm:.3g} ± {term.deviation:.1g}",
-                f"{term.share:.1%}",
-                f"{result.wanted[term.name]:.1%}",
-                f"{term.alignment:+.2f}",
+                *(measured if term.active else ("not active", *"----")),
                 "adaptive" if term.weight is None else f"{term.weight:g}",
                 "-" if term.proposed is None else f"{term.proposed:.3g}",
             )
@@ -133,6 +146,18 @@ def _print(result: BalanceReport) -> None:
         rows += [(f"  {k}", "", f"{v:.3g}", "", "", "", "", "") for k, v in term.parts.items()]
     header = ("TERM", "VALUE", "GRADIENT", "SHARE", "WANTED", "COSINE", "WEIGHT", "PROPOSED")
     print_table(header, rows)
-    for term in result.terms:
-        if term.norm == 0:
-            print(f"\n{term.name} has no gradient on these images: no weight changes that")
+
+
+def _remarks(result: BalanceReport, objective: Objective, iteration: int) -> Iterator[str]:
+    """Why a term has no proposed weight, and what would give it one."""
+    terms: list[Term] = list(objective.terms)  # type: ignore[arg-type]
+    optimised = [term for term in terms if not term.monitor]
+    for found, term in zip(result.terms, optimised, strict=True):
+        if not found.active:
+            first = term.schedule.first
+            hint = "" if first in (None, iteration) else f"; --iteration {first} shows it"
+            yield f"{found.name} is not active at iteration {iteration}{hint}"
+        elif found.weight == 0:
+            yield f"{found.name} has loss_weight 0, so no gradient: give it a weight to compare it"
+        elif found.norm == 0:
+            yield f"{found.name} has no gradient on these images: no weight changes that"

@@ -53,7 +53,10 @@ class HeatMaps:
                 self._without.add(key)
                 continue
             heat = values.reshape(-1, *pred.shape[-2:]).mean(0).float()
-            largest = float(heat.max())
+            finite = torch.where(heat.isfinite(), heat, 0)
+            largest = float(finite.max())
+            # NaN and infinity are shown as bright as it gets: they are what one looks for.
+            heat = torch.where(heat.isfinite(), heat, max(largest, 1e-12))
             folder = key.replace(":", "-").replace("/", "-")
             self.scales.append((key, name, largest))
             stem = name.removesuffix(Path(name).suffix) if name.lower().endswith(SUFFIXES) else name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 from losskit.errors import nearest
 from losskit.registry import get_spec, list_losses, plugins
 from losskit.spec import LossSpec
+from losskit.strict_json import strict_json
 
 SCHEMA = 1
 _CROSS_REFERENCE = re.compile(r"\[(`[^`]+`)\]\[[^\]]*\]")  # how docstrings link, for the docs
@@ -23,8 +23,8 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def print_json(**content: Any) -> None:
-    """One JSON object with the schema's number first."""
-    print(json.dumps({"schema": SCHEMA, **content}, indent=2, default=str))
+    """One JSON object with the schema's number first; what is not finite is null, and named."""
+    print(strict_json({"schema": SCHEMA, **content}))
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -140,9 +140,12 @@ def _unreduced(config: Mapping[str, Any], device: str) -> Term | None:
 def summarise(values: Sequence[float]) -> dict[str, float | None]:
     """Mean, standard deviation, and half the 95 % confidence interval of the mean (Student's t).
 
-    One value has no spread: ``std`` and ``ci95`` are ``None``.
+    One value has no spread: ``std`` and ``ci95`` are ``None``. Where a value is NaN or infinite, so
+    is the mean, and the spread is NaN.
     """
     count = len(values)
+    if not all(map(math.isfinite, values)):
+        return {"mean": sum(values) / count, "std": math.nan, "ci95": math.nan, "n": count}
     deviation = statistics.stdev(values) if count > 1 else None
     half = None if deviation is None else student_t(count - 1) * deviation / math.sqrt(count)
     return {"mean": statistics.fmean(values), "std": deviation, "ci95": half, "n": count}

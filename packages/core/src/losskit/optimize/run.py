@@ -15,6 +15,7 @@ from losskit.errors import LosskitError
 from losskit.objective import ObjectiveOutput
 from losskit.optimize.descent import Descent
 from losskit.spec import one_line
+from losskit.strict_json import strict_json
 
 
 class Run:
@@ -50,7 +51,7 @@ class Run:
         self._names: list[str] = []
         self._waiting: list[dict[str, float]] = []
         if resume:
-            self._resume(json.loads(json.dumps(settings)))
+            self._resume(json.loads(strict_json(settings)))
             return
         if (folder / "state.pt").exists():
             raise LosskitError(
@@ -60,7 +61,7 @@ class Run:
             (folder / "snapshots").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LosskitError(f"cannot write to {folder}: {one_line(error)}") from error
-        (folder / "run.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        (folder / "run.json").write_text(strict_json(settings) + "\n", encoding="utf-8")
         (folder / "log.csv").unlink(missing_ok=True)
         for stale in self.snapshots():
             stale.unlink()
