@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from losskit.losses.pixel import MaskedDistance, _check, l1_loss
+from losskit.losses.pixel import PairLoss, _check, l1_loss
 from losskit.reduction import Reduction, check_reduction
 
 _SOBEL_X = ((1.0, 0.0, -1.0), (2.0, 0.0, -2.0), (1.0, 0.0, -1.0))
@@ -54,7 +54,7 @@ def gradient_loss(
     return l1_loss(edges[:, :, 0], zero, **options) + l1_loss(edges[:, :, 1], zero, **options)
 
 
-class GradientLoss(MaskedDistance):
+class GradientLoss(PairLoss):
     """[`gradient_loss`][losskit.losses.gradient.gradient_loss] as a module.
 
     ``target`` gets no gradient; use the function where both sides learn.
@@ -69,7 +69,3 @@ class GradientLoss(MaskedDistance):
 
     def __init__(self, reduction: Reduction = "mean", sample_wise: bool = False) -> None:
         super().__init__(gradient_loss, reduction, sample_wise)
-
-    def forward(self, pred: Tensor, target: Tensor, weight: Tensor | float | None = None) -> Tensor:
-        """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``, under a mask."""
-        return self.distance(pred, target, weight)

@@ -192,7 +192,15 @@ class MaskedDistance(Loss):
         return f"reduction={self.reduction!r}, sample_wise={self.sample_wise}{options}"
 
 
-class L1Loss(MaskedDistance):
+class PairLoss(MaskedDistance):
+    """A masked distance of two tensors; see [`MaskedDistance`][losskit.losses.pixel.MaskedDistance]."""
+
+    def forward(self, pred: Tensor, target: Tensor, weight: Tensor | float | None = None) -> Tensor:
+        """The loss of ``pred`` against ``target``, of one shape, under a mask."""
+        return self.distance(pred, target, weight)
+
+
+class L1Loss(PairLoss):
     """[`l1_loss`][losskit.losses.pixel.l1_loss] as a module; ``target`` gets no gradient.
 
     Args:
@@ -206,12 +214,8 @@ class L1Loss(MaskedDistance):
     def __init__(self, reduction: Reduction = "mean", sample_wise: bool = False) -> None:
         super().__init__(l1_loss, reduction, sample_wise)
 
-    def forward(self, pred: Tensor, target: Tensor, weight: Tensor | float | None = None) -> Tensor:
-        """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``, under a mask."""
-        return self.distance(pred, target, weight)
 
-
-class MSELoss(MaskedDistance):
+class MSELoss(PairLoss):
     """[`mse_loss`][losskit.losses.pixel.mse_loss] as a module; ``target`` gets no gradient.
 
     Args:
@@ -225,12 +229,8 @@ class MSELoss(MaskedDistance):
     def __init__(self, reduction: Reduction = "mean", sample_wise: bool = False) -> None:
         super().__init__(mse_loss, reduction, sample_wise)
 
-    def forward(self, pred: Tensor, target: Tensor, weight: Tensor | float | None = None) -> Tensor:
-        """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``, under a mask."""
-        return self.distance(pred, target, weight)
 
-
-class CharbonnierLoss(MaskedDistance):
+class CharbonnierLoss(PairLoss):
     """[`charbonnier_loss`][losskit.losses.pixel.charbonnier_loss] as a module.
 
     ``target`` gets no gradient.
@@ -249,12 +249,8 @@ class CharbonnierLoss(MaskedDistance):
     ) -> None:
         super().__init__(charbonnier_loss, reduction, sample_wise, eps=check_eps(eps))
 
-    def forward(self, pred: Tensor, target: Tensor, weight: Tensor | float | None = None) -> Tensor:
-        """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``, under a mask."""
-        return self.distance(pred, target, weight)
 
-
-class HuberLoss(MaskedDistance):
+class HuberLoss(PairLoss):
     """[`huber_loss`][losskit.losses.pixel.huber_loss] as a module; ``target`` gets no gradient.
 
     Args:
@@ -272,7 +268,3 @@ class HuberLoss(MaskedDistance):
         if delta <= 0:
             raise ValueError(f"delta must be positive, not {delta!r}")
         super().__init__(huber_loss, reduction, sample_wise, delta=delta)
-
-    def forward(self, pred: Tensor, target: Tensor, weight: Tensor | float | None = None) -> Tensor:
-        """The loss of ``pred`` against ``target``, of one shape, under a mask."""
-        return self.distance(pred, target, weight)
