@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import inspect
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from losskit import compat
 from losskit.errors import LosskitError
-from losskit.python_config import Unresolved, read_python_config
-from losskit.spec import LossSpec
+from losskit.migrate_search import loss_configs, losses, model_type, spec_of, type_of, unread
+from losskit.python_config import PythonConfig, read_python_config
+from losskit.python_values import Unresolved
+from losskit.registry import list_presets
+from losskit.spec import LossSpec, resolve_target
 
 #: Keys that are the term's own, as ``losskit.term.ROUTING_KEYS``, which would import torch.
 _TERM_KEYS = ("loss_weight", "data_info", "loss_name", "interval")
+_OF_DISCRIMINATOR = ("DiscShiftLoss", "GradientPenaltyLoss", "R1GradientPenalty")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,117 +75,61 @@ def migrate(path: str | Path) -> Migration:
         LosskitError: the file cannot be read or is no Python.
     """
     path = Path(path)
-    read = read_python_config(path)
-    result = Migration(path.name, notes=list(read.notes))
-    result.terms += [_term(where, found) for where, found in _uses(list(_losses(read.values)))]
-    for where, unread in _unread(read.values):
+    config = read_python_config(path)
+    result = Migration(path.name, notes=unread(config))
+    result.terms += [_term(where, found) for where, found in losses(config)]
+    result.notes += _preset_notes(config, result.terms)
+    if not (result.terms or result.notes) and (model := model_type(config)):
         result.notes.append(
-            f"{where} = {unread.text:.70} was not read ({unread.why}): its losses are missing here"
+            f"the config names no loss: what {model} is trained with, if it is, stands in its class"
         )
-    for where, config in _loss_configs(read.values):
-        options = " ".join(f"{k}={_plain(v)}" for k, v in config.items())
-        result.notes.append(
-            f"{where} holds the keys of a preset; see `losskit presets` for its name, then "
-            f"`losskit presets NAME {options}`"
-        )
-    if any("disc" in term.path for term in result.terms):
+    if any(_is_of_discriminator(term) for term in result.terms):
         result.notes.append(
             "Terms of the discriminator belong into an objective of their own: it has its own step."
         )
     return result
 
 
-def _losses(value: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Loss dicts, the assignments of their own after those inside a model."""
-    if isinstance(value, Mapping):
-        if path and _is_loss(value):
-            yield path, value
-            return
-        nested = sorted(value.items(), key=lambda item: not path and _is_loss(item[1]))
-        for key, item in nested:
-            yield from _losses(item, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            yield from _losses(item, f"{path}[{index}]")
+def _is_of_discriminator(term: MigratedTerm) -> bool:
+    return "disc" in term.path or term.config["type"] in _OF_DISCRIMINATOR
 
 
-def _uses(found: list[tuple[str, Mapping[str, Any]]]) -> list[tuple[str, Mapping[str, Any]]]:
-    """The losses without the variables they were written in: those are no terms of their own.
-
-    `l1 = dict(...)` and `model = dict(pixel_loss=l1)` are one object; where `_base_` merged it, one
-    value under one key. Two places inside one variable are two terms.
-    """
-    roots: dict[int, tuple[int, str]] = {}  # of each object, where it is used: the deepest
-    for path, config in found:
-        parts = _parts(path)
-        if len(parts) >= roots.get(id(config), (0, ""))[0]:
-            roots[id(config)] = (len(parts), parts[0])
-    nested = [(_parts(path)[-1], config) for path, config in found if len(_parts(path)) > 1]
-    return [
-        (path, config)
-        for path, config in found
-        if _parts(path)[0] == roots[id(config)][1] and (path, config) not in nested
-    ]
-
-
-def _parts(path: str) -> list[str]:
-    return path.replace("[", ".").split(".")
+def _preset_notes(config: PythonConfig, terms: Sequence[MigratedTerm]) -> Iterator[str]:
+    """Where the losses stand in the model's class: the preset that has the same ones."""
+    model = model_type(config)
+    preset = compat.MODEL_PRESETS.get(model or "")
+    known = _preset_keys(preset) if preset else None
+    found = loss_configs(config)
+    for where, options in found:
+        taken = [key for key in options if known is None or key in known]
+        words = [shlex.quote(f"{key}={_word(options[key])}") for key in taken]
+        command = " ".join(["losskit presets", preset or "NAME", *words])
+        hint = "" if preset else "see `losskit presets` for its name, then "
+        yield f"{where} holds the keys of a preset: {hint}`{command}`"
+        for key in options:
+            if key not in taken:
+                yield f"left out {where}.{key}={_word(options[key])}: {preset} has no such key"
+    if preset and not found and not terms:
+        yield f"{model} has its losses in its class, not in the config: `losskit presets {preset}`"
+    if preset and known is None and (found or not terms):
+        yield "the presets come with losskit-gan: pip install losskit-gan"
 
 
-def _unread(value: Any, path: str = "") -> Iterator[tuple[str, Unresolved]]:
-    """What stands outside the losses and is no constant; class names as ``type`` are expected."""
-    if isinstance(value, Unresolved):
-        yield path, value
-    elif isinstance(value, Mapping):
-        if path and _is_loss(value):
-            return
-        for key, item in value.items():
-            if key != "type" or _type_of(value) is None:
-                yield from _unread(item, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            yield from _unread(item, f"{path}[{index}]")
+def _preset_keys(name: str) -> list[str] | None:
+    """The ``loss_config`` keys of a preset; ``None`` where it is not installed."""
+    for spec in list_presets():
+        if spec.name == name:
+            return list(inspect.signature(resolve_target(spec.target)).parameters)
+    return None
 
 
-def _loss_configs(value: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    if not isinstance(value, Mapping):
-        return
-    for key, item in value.items():
-        where = f"{path}.{key}" if path else str(key)
-        if key == "loss_config" and isinstance(item, Mapping) and item:
-            if path:  # the model's, not the variable it was written in
-                yield where, item
-        else:
-            yield from _loss_configs(item, where)
-
-
-def _is_loss(value: Any) -> bool:
-    name = _type_of(value) if isinstance(value, Mapping) else None
-    if name is None:
-        return False
-    ours = compat.loss_type(name)
-    return ours.endswith("Loss") or name != ours or _spec(ours) is not None
-
-
-def _type_of(config: Mapping[str, Any]) -> str | None:
-    """The ``type`` as a name: a string, or, in configs of the newer style, the class itself."""
-    kind = config.get("type")
-    if isinstance(kind, Unresolved):
-        return kind.text.rpartition(".")[2] if kind.text.replace(".", "").isidentifier() else None
-    return kind.replace(" ", "") if isinstance(kind, str) else None
-
-
-def _spec(name: str) -> LossSpec | None:
-    from losskit.registry import get_spec
-
-    try:
-        return get_spec(name)
-    except LosskitError:
-        return None
+def _word(value: Any) -> str:
+    """An option's value as ``losskit presets`` reads it back."""
+    return value if isinstance(value, str) else json.dumps(_plain(value))
 
 
 def _term(path: str, found: Mapping[str, Any]) -> MigratedTerm:
-    name = compat.loss_type(_type_of(found) or "")
+    name = compat.loss_type(type_of(found) or "")
     notes: list[str] = []
     arguments: dict[str, Any] = {}
     for key, value in found.items():
@@ -194,7 +145,7 @@ def _term(path: str, found: Mapping[str, Any]) -> MigratedTerm:
         key = path.rpartition(".")[2]
         if "loss" in key and "[" not in key:
             own["loss_name"] = key
-    spec = _spec(name)
+    spec = spec_of(name)
     inputs: tuple[str, ...] = ()
     if spec is None:
         notes.append(f"no installed plugin supplies {name}: see `losskit list`")
@@ -245,7 +196,8 @@ def _unresolved(value: Any) -> Iterator[Unresolved]:
     if isinstance(value, Unresolved):
         yield value
     elif isinstance(value, Mapping):
-        for item in value.values():
+        for key, item in value.items():
+            yield from _unresolved(key)
             yield from _unresolved(item)
     elif isinstance(value, (list, tuple)):
         for item in value:

@@ -3,50 +3,49 @@
 from __future__ import annotations
 
 import ast
-import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from losskit.errors import LosskitError
+from losskit.python_values import Expressions, Unresolved
 from losskit.spec import one_line
-
-_LARGEST = 1_000_000  # items of a repeated sequence; a config needs no more
-_LARGEST_EXPONENT = 1024
-_NO_CONFIG_VALUES = (complex, bytes, type(...))  # constants that YAML does not hold
-_OPERATIONS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-}
 
 
 @dataclass(frozen=True, slots=True)
-class Unresolved:
-    """An expression that is no constant: its source text, and why."""
+class Note:
+    """What was passed over: a line to print, and the source text it is about."""
 
-    text: str
-    why: str
+    words: str
+    source: str
+
+    def __str__(self) -> str:
+        return self.words
 
 
 @dataclass(slots=True)
 class PythonConfig:
-    """The values a config file assigns, and notes on what was passed over."""
+    """What a config file says.
+
+    Args:
+        values: what it assigns, by name; those of its bases are merged in.
+        notes: on what was passed over.
+        read: the names that other values were made of.
+    """
 
     values: dict[str, Any] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    read: set[str] = field(default_factory=set)
 
 
 def read_python_config(path: Path, _open: tuple[Path, ...] = ()) -> PythonConfig:
     """Read a config and the files its ``_base_`` names.
 
-    Constants, containers, ``dict(...)``, arithmetic, names assigned before, subscripts, f-strings
-    and conditional expressions are resolved. All else becomes [`Unresolved`][losskit.python_config.Unresolved]
-    where it stands, and statements that would have to be run are noted.
+    Constants, containers, ``dict(...)``, copies, arithmetic, names assigned before, subscripts,
+    f-strings and conditional expressions are resolved. All else becomes
+    [`Unresolved`][losskit.python_values.Unresolved] where it stands (``**more()`` under its own text
+    as the key), and statements that would have to be run are noted.
 
     Args:
         path: the file.
@@ -69,10 +68,8 @@ def read_python_config(path: Path, _open: tuple[Path, ...] = ()) -> PythonConfig
             reader.statement(statement)
     except RecursionError as error:
         raise LosskitError(f"{path} is nested too deeply to read") from error
-    base = reader.base
-    own = {k: v for k, v in reader.config.values.items() if not k.startswith("_")}
-    reader.config.values = merged(base, own)
-    return reader.config
+    own = {k: v for k, v in reader.values.items() if not k.startswith("_")}
+    return PythonConfig(merged(reader.base, own), reader.notes, reader.read | reader.base_read)
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,14 +84,15 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-class _Reader:
+class _Reader(Expressions):
     """Statement by statement, with the names known so far."""
 
     def __init__(self, path: Path, opened: tuple[Path, ...]) -> None:
+        super().__init__()
         self.path = path
         self.opened = opened
-        self.config = PythonConfig()
-        self.base: dict[str, Any] = {}
+        self.notes: list[Note] = []
+        self.lazy = False  # the newer style, in which update() merges
 
     def statement(self, node: ast.stmt) -> None:
         match node:
@@ -105,7 +103,13 @@ class _Reader:
                         self.inherit(self.path.parent / name, name)
                     else:
                         words = name.text if isinstance(name, Unresolved) else repr(name)
-                        self.remark(value, f"the base {words:.70} names no file known here")
+                        self.notes.append(
+                            Note(
+                                f"line {node.lineno}: the base {words:.70} names no file known here: "
+                                "its losses are missing here",
+                                f"_base_ = {words}",
+                            )
+                        )
             case ast.Assign(targets=targets, value=value):
                 found = self.value(value)
                 if False in [self.assign(target, found) for target in targets]:
@@ -114,56 +118,67 @@ class _Reader:
                 if not self.assign(target, self.value(value)):
                     self.note(node)
             case ast.AugAssign(target=ast.Name(id=name), op=op, value=value):
-                self.config.values[name] = self.value(ast.BinOp(ast.Name(name), op, value))
+                self.assign(ast.Name(name), self.value(ast.BinOp(ast.Name(name), op, value)))
             case ast.Expr(
                 value=ast.Call(
-                    func=ast.Attribute(value=owner, attr="update" | "merge" as how), args=[value]
+                    func=ast.Attribute(value=owner, attr="update" | "merge" as how),
+                    args=args,
+                    keywords=keywords,
                 )
-            ):
-                below, over = self.value(owner), self.value(value)
+            ) if len(args) < 2:
+                below = self.owner(owner)
+                over = self.value(ast.Call(ast.Name("dict"), args, keywords))
                 if isinstance(below, dict) and isinstance(over, Mapping):
-                    below.update(over if how == "update" else merged(below, over))
+                    merge = how == "merge" or self.lazy
+                    below.update(merged(below, over) if merge else over)
                 else:
                     self.note(node)
             case ast.With(
                 items=[ast.withitem(context_expr=ast.Call(func=ast.Name(id="read_base")))],
                 body=body,
             ):
+                self.lazy = True
                 for item in body:
                     if isinstance(item, ast.ImportFrom):
-                        folder = self.path.parents[max(0, item.level - 1)]
-                        name = (item.module or "").replace(".", "/") + ".py"
-                        self.inherit(folder / name, name)
-                        self.config.values.update(self.base)
+                        self.inherit(*self.imported(item))
+                        self.values.update(self.base)
             case ast.Import() | ast.ImportFrom() | ast.Pass() | ast.Expr(value=ast.Constant()):
                 pass
             case _:
                 self.note(node)
 
     def note(self, node: ast.stmt) -> None:
-        words = ast.unparse(node).splitlines()[0]
-        self.config.notes.append(f"line {node.lineno} was not run: {words:.70}")
+        source = ast.unparse(node)
+        words = f"line {node.lineno} was not run: {source.splitlines()[0]:.70}"
+        self.notes.append(Note(words, source))
 
-    def remark(self, node: ast.expr, words: str) -> None:
-        """Losses may hide in what was passed over, so it is said where that was."""
-        self.config.notes.append(f"line {node.lineno}: {words}: its losses are missing here")
+    def imported(self, node: ast.ImportFrom) -> tuple[Path, str]:
+        """The file that a relative import names, or an absolute one, from a folder above."""
+        name = (node.module or "").replace(".", "/") + ".py"
+        if node.level:
+            return self.path.parents[min(node.level, len(self.path.parents)) - 1] / name, name
+        above = (folder / name for folder in self.path.parents)
+        return next(filter(Path.is_file, above), self.path.parent / name), name
 
     def inherit(self, path: Path, name: str) -> None:
         if not path.is_file():
-            self.config.notes.append(f"the base {name} is not there: its losses are missing here")
+            words = f"the base {name} is not there: its losses are missing here"
+            self.notes.append(Note(words, f"_base_ = {name}"))
             return
         found = read_python_config(path, self.opened)
         self.base = merged(self.base, found.values)
-        self.config.notes += [f"{path.name}: {note}" for note in found.notes]
+        self.base_read |= found.read
+        self.notes += [Note(f"{path.name}: {n}", n.source) for n in found.notes]
 
     def assign(self, target: ast.expr, value: Any) -> bool:
         """Whether the target was understood."""
         match target:
             case ast.Name(id=name):
-                self.config.values[name] = value
+                self.values[name] = value
+                self.read.discard(name)
                 return True
             case ast.Subscript(value=owner, slice=key) | ast.Attribute(value=owner, attr=key):
-                container = self.value(owner)
+                container = self.owner(owner)
                 index = self.value(key) if isinstance(key, ast.expr) else key
                 if isinstance(container, dict) and isinstance(index, (str, int)):
                     container[index] = value
@@ -173,92 +188,3 @@ class _Reader:
                     pairs = zip(targets, value, strict=True)
                     return False not in [self.assign(part, item) for part, item in pairs]
         return False
-
-    def value(self, node: ast.expr) -> Any:
-        """The constant an expression stands for, or ``Unresolved``."""
-        try:
-            return self._value(node)
-        except (ArithmeticError, TypeError, ValueError, LookupError, AttributeError) as error:
-            return Unresolved(ast.unparse(node), one_line(error) or type(error).__name__)
-
-    def _value(self, node: ast.expr) -> Any:
-        match node:
-            case ast.Constant(value=value):
-                if isinstance(value, _NO_CONFIG_VALUES):
-                    return Unresolved(ast.unparse(node), "no value of a config")
-                return value
-            case ast.Name(id=name):
-                if name in self.config.values:
-                    return self.config.values[name]
-                return Unresolved(name, "not assigned in this file")
-            case ast.List(elts=items):
-                return [self.value(item) for item in items]
-            case ast.Tuple(elts=items):
-                return tuple(self.value(item) for item in items)
-            case ast.Set(elts=[ast.Set(elts=[inner])]):  # {{_base_.name}}
-                return self.value(inner)
-            case ast.Dict(keys=keys, values=values):
-                return self._mapping(
-                    [
-                        (None if k is None else self._value(k), v)
-                        for k, v in zip(keys, values, strict=True)
-                    ]
-                )
-            case ast.Call(func=ast.Name(id="dict"), args=args, keywords=keywords) if len(args) < 2:
-                start = [(None, arg) for arg in args]
-                return self._mapping([*start, *((k.arg, k.value) for k in keywords)])
-            case ast.UnaryOp(op=ast.USub(), operand=operand):
-                return operator.neg(self._value(operand))
-            case ast.BinOp(left=left, op=op, right=right):
-                return self._operation(self._value(left), op, self._value(right))
-            case ast.IfExp(test=test, body=body, orelse=other):
-                condition = self._value(test)
-                if isinstance(condition, Unresolved):
-                    return Unresolved(ast.unparse(node), condition.why)
-                return self._value(body if condition else other)
-            case ast.Attribute(value=ast.Name(id="_base_"), attr=name):
-                return self.base[name]
-            case ast.Subscript(value=owner, slice=key) | ast.Attribute(value=owner, attr=key):
-                index: Any = self._value(key) if isinstance(key, ast.expr) else key
-                container = self._value(owner)
-                if isinstance(container, (dict, list, tuple, str)):
-                    return container[index]
-            case ast.JoinedStr(values=parts):
-                words = [
-                    self._value(p.value if isinstance(p, ast.FormattedValue) else p) for p in parts
-                ]
-                plain = all(isinstance(p, ast.Constant) or p.format_spec is None for p in parts)  # type: ignore[attr-defined]
-                if plain and not any(isinstance(word, Unresolved) for word in words):
-                    return "".join(map(str, words))
-        return Unresolved(ast.unparse(node), "it would have to be run")
-
-    def _mapping(self, items: list[tuple[Any, ast.expr]]) -> dict[Any, Any]:
-        result: dict[Any, Any] = {}
-        for key, node in items:
-            value = self.value(node)
-            if isinstance(value, Unresolved) and key is None:
-                self.remark(node, f"{value.text:.70} was not read ({value.why})")
-            elif isinstance(key, Unresolved):
-                self.remark(node, f"the key {key.text:.70} was not read ({key.why})")
-            elif key is None:  # **other, or dict(other)
-                result.update(value)
-            else:
-                result[key] = value
-        return result
-
-    def _operation(self, left: Any, op: ast.operator, right: Any) -> Any:
-        for side in (left, right):
-            if isinstance(side, Unresolved):
-                raise ValueError(f"{side.text}: {side.why}")
-        if isinstance(op, ast.Pow):
-            if isinstance(left, int) and abs(left) > 1 and right > _LARGEST_EXPONENT:
-                raise ValueError("too large")
-            power = left**right
-            if isinstance(power, complex):
-                raise ValueError("no real number")
-            return power
-        for sequence, times in ((left, right), (right, left)):
-            repeats = isinstance(op, ast.Mult) and isinstance(sequence, (str, list, tuple))
-            if repeats and isinstance(times, int) and len(sequence) * times > _LARGEST:
-                raise ValueError("too long")
-        return _OPERATIONS[type(op)](left, right)

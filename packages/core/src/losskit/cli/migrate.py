@@ -40,6 +40,7 @@ def _migrate(arguments: argparse.Namespace) -> int:
     else:
         print(result.to_yaml(), end="")
     if not result.terms:
-        print(f"losskit: no loss was found in {arguments.config}", file=sys.stderr)
+        hint = f": {result.notes[0]}" if result.notes else ""
+        print(f"losskit: no loss was found in {arguments.config}{hint}", file=sys.stderr)
         return 1
     return 0
