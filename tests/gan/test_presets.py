@@ -23,6 +23,7 @@ from losskit_gan import plugin
 from losskit_gan.model import GANWithCustomizedLoss, PlainEngine
 from losskit_gan.networks import DCGANGenerator, StyleGenerator
 from losskit_gan.objective import GANObjective
+from losskit_gan.presets.parts import preset_losses
 from losskit_gan.trainer.config import load_train_config
 
 SPECS = {spec.name: spec for spec in plugin.losskit_presets()}
@@ -31,6 +32,8 @@ SUPPLIED = {
     *("batch_size", "gen", "disc", "disc_pred_fake", "disc_pred_real"),
     *("fake_imgs", "real_imgs", "pred", "target", "mask"),
 }
+#: Two terms that begin late, which a run of 200 steps would not see.
+AT_ONCE = {"dic": {"pixel_init": 0}, "ttsr": {"pixel_init": 0}}
 WITH_WEIGHTS = ("esrgan", "real-esrgan", "deblurganv2", "dic", "ttsr", "aot-gan")
 UNIT_RANGE = ("esrgan", "real-esrgan")
 PRETRAINED = {
@@ -50,7 +53,8 @@ def narrow_vgg(monkeypatch):
 
 def _losses(name):
     """The preset with seeded weights in its networks, where their plugins are installed."""
-    config = preset_config(name, {"weights": "random:200"} if name in WITH_WEIGHTS else {})[1]
+    weights = {"weights": "random:200"} if name in WITH_WEIGHTS else {}
+    config = preset_losses(name, {**weights, **AT_ONCE.get(name, {})})
     for kind, module in PRETRAINED.items():
         if any(t["type"] == kind for t in _terms(config)) and not importlib.util.find_spec(module):
             pytest.skip(f"{module} is not installed")
@@ -72,8 +76,8 @@ def test_the_guide_s_stylegan2_keys():
         "g_reg_weight": 2.0 * g_reg_interval,
         "pl_batch_shrink": 2,
     }
-    config = preset_config("stylegan2", given)[1]
-    assert config == preset_config("stylegan2")[1]
+    config = preset_losses("stylegan2", given)
+    assert config == preset_losses("stylegan2")
     (r1,), (path,) = config["disc_auxiliary_loss"], config["gen_auxiliary_loss"]
     assert (r1["type"], r1["loss_weight"], r1["interval"]) == ("R1GradientPenalty", 80, 16)
     assert (path["type"], path["loss_weight"], path["interval"]) == (
@@ -114,7 +118,7 @@ def test_published_weights_and_options(preset, options, kind, weight):
 
 
 def test_biggan_and_sngan_share_their_losses():
-    assert preset_config("biggan")[1] == preset_config("sngan")[1]
+    assert preset_losses("biggan") == preset_losses("sngan")
 
 
 def test_presets_need_no_torch():
@@ -167,7 +171,7 @@ def test_loss_config_changes_a_term_and_a_list_of_terms_replaces_the_preset_s():
         "preset": "stylegan2",
     }
     shift = {"type": "DiscShiftLoss", "data_info": {"pred": "disc_pred_real"}}
-    preset = preset_config("stylegan2")[1]
+    preset = preset_losses("stylegan2")
     assert load_train_config(base).losses() == preset
     changed = load_train_config({**base, "loss_config": {"r1_loss_weight": 7.0}}).losses()
     (r1,) = preset["disc_auxiliary_loss"]
@@ -230,7 +234,9 @@ class _MakesMore(GANWithCustomizedLoss):
             more[f"real_{side}"] = lambda: real
             more[f"id_{side}"] = lambda: self.generator(real)
             more[f"rec_{side}"] = lambda: self.generator(pred)
-        needed = {key for key in more if self.objective.needs("generator", key)}
+        needed = {
+            key for key in more if self.objective.needs("generator", key, outputs["iteration"])
+        }
         return outputs | {key: more[key]() for key in needed}
 
 
@@ -253,6 +259,31 @@ def _model(preset):
     compose = module.endswith("inpainting")
     generator = _SmallImages(nn.Sigmoid() if preset in UNIT_RANGE else nn.Tanh())
     return _MakesMore(generator, discriminator, **losses, inputs=["lq"], compose=compose)
+
+
+@pytest.mark.parametrize("preset", ["dic", "ttsr"])
+def test_all_but_the_image_losses_begin_after_pixel_init(preset, narrow_vgg, monkeypatch):
+    monkeypatch.setitem(AT_ONCE, preset, {"pixel_init": 2})
+    torch.manual_seed(0)
+    model = _model(preset)
+    optimizers = {
+        name: torch.optim.Adam(getattr(model, name).parameters(), 2e-3)
+        for name in ("discriminator", "generator")
+    }
+    real = torch.rand(2, 3, 16, 16) * 2 - 1
+    logged, moved = [], []
+    for _ in range(4):
+        before = nn.utils.parameters_to_vector(model.discriminator.parameters())
+        logs = model.train_step({"real_imgs": real, "lq": real}, optimizers)
+        logged.append(set(logs))
+        after = nn.utils.parameters_to_vector(model.discriminator.parameters())
+        moved.append(not torch.equal(before, after))
+    assert moved == [False, False, True, True]
+    image_losses = {"dic": {"loss_l1", "loss_align"}, "ttsr": {"loss_l1"}}[preset]
+    assert logged[0] == logged[1] == {*image_losses, "total_gen"}
+    assert logged[2] == logged[3]
+    assert len(logged[2]) >= len(image_losses) + 6  # both players' and at least one late term
+    assert {"loss_gen", "loss_disc_fake", "loss_disc_real"} < logged[2]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -456,6 +456,10 @@ def test_a_run_does_not_go_on_with_other_images(folder):
         ({"gan_loss": {"type": "GANLos"}}, "gan_loss: no loss is called.*did you mean 'GANLoss'"),
         ({"gan_loss": {"type": "GANLoss", "gan_type": "hing"}}, "did you mean 'hinge'"),
         ({"data": {"images": "nothing"}}, "there is no folder 'nothing'"),
+        (
+            {"gen_auxiliary_loss": {"type": "L1Loss", "start": 9, "data_info": {"pred": "maps"}}},
+            "a trial step failed at the generator, loss_l1 .*needs outputs..maps",
+        ),
         ({"optimizer": {"lr": 1, "betas": [2, 3]}}, "optimizer.discriminator: Invalid beta"),
         ({"preset": "nope"}, "there is no preset 'nope'"),
         ({"out": "usernets.py"}, "out: usernets.py is a file, not a folder"),

@@ -42,6 +42,7 @@ _EXPORTS = {
     "lsgan_discriminator_loss": "losskit_gan.players",
     "lsgan_generator_loss": "losskit_gan.players",
     "max_gradient_penalty": "losskit_gan.dragan",
+    "preset_losses": "losskit_gan.presets.parts",
     "r1_penalty": "losskit_gan.r1",
     "r2_penalty": "losskit_gan.r1",
     "ragan_discriminator_loss": "losskit_gan.relativistic",
@@ -144,6 +145,7 @@ if TYPE_CHECKING:
         wgan_discriminator_loss,
         wgan_generator_loss,
     )
+    from losskit_gan.presets.parts import preset_losses
     from losskit_gan.r1 import R1GradientPenalty, R2GradientPenalty, r1_penalty, r2_penalty
     from losskit_gan.relativistic import (
         RelativisticGANLoss,

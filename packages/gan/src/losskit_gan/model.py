@@ -157,6 +157,8 @@ class GANWithCustomizedLoss(nn.Module):
     ) -> None:
         if player not in optimizers:
             raise MissingOutputError(f"optimizers lacks {player!r}{nearest(player, optimizers)}")
+        if not self.objective.is_active(player, iteration):
+            return  # without gradients there is nothing for ranks to meet over, or a scaler to scale
         module, optimizer = getattr(self, player), optimizers[player]
         outputs_of = (
             self.discriminator_outputs if player == "discriminator" else self.generator_outputs

@@ -134,6 +134,10 @@ class GANObjective(nn.Module):
             for term in self._active(player, iteration)
         )
 
+    def is_active(self, player: str, iteration: int = 0) -> bool:
+        """Whether any term of ``player`` counts now: before they all ``start`` it need not move."""
+        return bool(self._active(player, iteration))
+
     def _active(self, player: str, iteration: int) -> list[Term]:
         objective = self.disc_objective if player == "discriminator" else self.gen_objective
         terms: list[Term] = [] if objective is None else list(objective.terms)  # type: ignore[arg-type]

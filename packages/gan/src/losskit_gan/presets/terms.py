@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-Config = dict[str, Any]
+from losskit_gan.presets.sources import Config
 
 
 def config(
     gan_loss: Config,
+    training: Config,
     *,
     disc: list[Config | None] | None = None,
     gen: list[Config | None] | None = None,
@@ -18,16 +20,48 @@ def config(
         "gan_loss": gan_loss,
         "disc_auxiliary_loss": _weighing(disc),
         "gen_auxiliary_loss": _weighing(gen),
+        **training,
     }
+
+
+def adam(
+    lr: float | None,
+    betas: Sequence[float],
+    *,
+    discriminator_steps: int = 1,
+    generator_lr: float | None = None,
+    discriminator_lr: float | None = None,
+) -> Config:
+    """How the method is trained, in the keys of a training config."""
+    players = {"generator": generator_lr, "discriminator": discriminator_lr}
+    return {
+        "discriminator_steps": discriminator_steps,
+        "optimizer": {
+            "type": "Adam",
+            **({} if lr is None else {"lr": lr}),
+            "betas": list(betas),
+            **{player: {"lr": own} for player, own in players.items() if own is not None},
+        },
+    }
+
+
+def from_step(start: int) -> Config:
+    """The key of a term that counts from a player's ``start``-th update on."""
+    return {"start": start} if start else {}
 
 
 def _weighing(terms: list[Config | None] | None) -> list[Config]:
     return [term for term in terms or [] if term is not None and term.get("loss_weight", 1.0) != 0]
 
 
-def gan(gan_type: str, weight: float = 1.0) -> Config:
+def gan(gan_type: str, weight: float = 1.0, start: int = 0) -> Config:
     """The adversarial loss; its weight is the generator's."""
-    return {"type": "GANLoss", "gan_type": gan_type, "loss_weight": weight}
+    return {
+        "type": "GANLoss",
+        "gan_type": gan_type,
+        "loss_weight": weight,
+        **from_step(start),
+    }
 
 
 def r1(weight: float, interval: int, norm_mode: str = "HWC") -> Config:

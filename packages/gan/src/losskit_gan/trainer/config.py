@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from losskit.config import read_config
 from losskit.errors import ConfigError
+from losskit_gan.presets.parts import LOSSES, preset_losses
+from losskit_gan.trainer.preset import with_training_of_preset
 from losskit_gan.trainer.schema import from_mapping, with_overrides
 from losskit_gan.trainer.sections import (
     DataConfig,
@@ -34,7 +36,8 @@ class TrainConfig:
     Args:
         model: the networks.
         data: the images.
-        preset: a published combination of losses (``losskit presets``).
+        preset: a published combination of losses (``losskit presets``). How its method is trained
+            (``discriminator_steps``, ``optimizer``) counts where this config does not say.
         loss_config: the preset's own keys.
         gan_loss: see [`GANObjective`][losskit_gan.GANObjective]; replaces the preset's.
         disc_auxiliary_loss: replaces the preset's.
@@ -52,6 +55,7 @@ class TrainConfig:
         logging: what is written when.
         allow_import: let ``module:Class`` paths of this config import and run code from outside
             losskit.
+        sources: where a printed preset's numbers come from; nothing reads it.
     """
 
     model: ModelConfig
@@ -73,6 +77,7 @@ class TrainConfig:
     fabric: FabricConfig = field(default_factory=FabricConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
     allow_import: bool = False
+    sources: list[Any] = field(default_factory=list)
 
     def losses(self) -> dict[str, Any]:
         """The three loss arguments of the model, the preset's where the config has none.
@@ -80,22 +85,12 @@ class TrainConfig:
         Raises:
             ConfigError: there is no such preset, or it has no such ``loss_config`` key.
         """
-        from losskit.registry import preset_config
-
-        keys = ("gan_loss", "disc_auxiliary_loss", "gen_auxiliary_loss")
-        given: dict[str, Any] = dict.fromkeys(keys)
+        given: dict[str, Any] = dict.fromkeys(LOSSES)
         if self.preset is not None:
-            preset = preset_config(self.preset, self.loss_config)[1]
-            unplaced = sorted(set(preset) - set(keys))
-            if unplaced:
-                raise ConfigError(
-                    f"preset {self.preset!r} has parts that a generator and a discriminator alone "
-                    f"have no place for: {', '.join(unplaced)}"
-                )
-            given.update(preset)
+            given.update(preset_losses(self.preset, self.loss_config))
         elif self.loss_config:
             raise ConfigError("loss_config belongs to a preset: name one, or write gan_loss itself")
-        given.update({key: getattr(self, key) for key in keys if getattr(self, key) is not None})
+        given.update({key: getattr(self, key) for key in LOSSES if getattr(self, key) is not None})
         return given
 
 
@@ -119,7 +114,7 @@ def load_train_config(
             "and give --allow-import if you trust it"
         )
     try:
-        config = from_mapping(TrainConfig, with_overrides(data, overrides))
+        config = from_mapping(TrainConfig, with_training_of_preset(with_overrides(data, overrides)))
         _check_together(config)
     except ConfigError as error:
         raise ConfigError(f"{where}{error}") from error

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from losskit.errors import ConfigError
+from losskit.schedule import Schedule
 from losskit.spec import one_line
 from losskit.term import Term
 from losskit_gan.model import GANWithCustomizedLoss
@@ -37,6 +38,9 @@ def rehearse(model: GANWithCustomizedLoss, source: Source, config: TrainConfig) 
             f"{one_line(error):.200} (instead of torch.nn.utils.weight_norm or spectral_norm take "
             "those of torch.nn.utils.parametrizations)"
         ) from error
+    for term in model.modules():
+        if isinstance(term, Term):
+            term.schedule = Schedule()  # those that begin late too
     model.accumulate = model.generator_steps = model.discriminator_steps = 1
     data = replace(config.data, batch_size=min(config.data.batch_size, _SAMPLES), workers=0)
     optimizers = {

@@ -23,7 +23,7 @@ FORMAT = 3
 #: What may differ when a run goes on: how long, where, what is written on the way, how it began.
 _FREE = frozenset(
     {
-        *("steps", "logging", "fabric", "out", "allow_import", "deterministic"),
+        *("steps", "logging", "fabric", "out", "allow_import", "deterministic", "sources"),
         *("data.workers", "data.cache", "model.warm_start"),
     }
 )
