@@ -21,8 +21,10 @@ from losskit.atlas.charts import costs_of, curves_of
 from losskit.atlas.cost import cost_of
 from losskit.atlas.distortions import at_psnr, psnr
 from losskit.atlas.measure import Photo, descent_direction, ranks_of
-from losskit.atlas.pictures import _plain, signed_colours
+from losskit.atlas.page import file_names
+from losskit.atlas.pictures import _plain, signed_colours, write_contact_sheet
 from losskit.atlas.subjects import NO_IMAGE
+from losskit.cli.images import as_picture
 from losskit.cli.main import main
 
 BY_NAME = {distortion.name: distortion for distortion in DISTORTIONS}
@@ -248,6 +250,84 @@ def test_third_party_losses_are_found(core_only, photo) -> None:
     assert "gives torch.Size([1, 3, 48, 48]), not a number" in why
 
 
+def test_losses_of_one_name_keep_apart(core_only, tmp_path, capsys) -> None:
+    @losskit.register(name="L1Loss", summary="Somebody else's.")
+    def other(pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return 7 * (pred - target).abs().mean()
+
+    argv = ["atlas", "--loss", "core/L1Loss", "--loss", "local/L1Loss", "--loss", "MSELoss"]
+    assert main([*argv, "--size", "16", "--out", str(tmp_path), "--json"]) == 0
+    entries = json.loads(capsys.readouterr().out)["losses"]
+    assert [e["loss"] for e in entries] == ["core/L1Loss", "local/L1Loss", "MSELoss"]
+    assert entries[1]["unit"] == pytest.approx(7 * entries[0]["unit"], rel=1e-3)
+    drawn = sorted(path.stem for path in (tmp_path / "curves").iterdir())
+    assert drawn == ["MSELoss", "core-L1Loss", "local-L1Loss"]
+    assert len(list((tmp_path / "gradients").iterdir())) == 3 * 4
+    page = Links()
+    page.feed((tmp_path / "index.html").read_text())
+    assert len(page.anchors) == len(set(page.anchors)) == 3
+    rows = list(csv.DictReader((tmp_path / "values.csv").read_text().splitlines()))
+    assert {row["plugin"] for row in rows} == {"core", "local"}
+
+
+def test_file_names_are_distinct_on_any_file_system() -> None:
+    assert file_names(["A b", "A-b", "a_b", "ψ", "a/L", "A b"]) == [
+        "A-b",
+        "A-b-2",
+        "a-b-3",
+        "loss",
+        "a-L",
+        "A-b-4",
+    ]
+
+
+def test_a_broken_loss_costs_only_its_own_page(core_only, tmp_path, capsys) -> None:
+    def distance(pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return (pred - target).abs().mean()
+
+    @losskit.register(summary="Fails.")
+    def fails(pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("out of <order>\nsecond line")
+
+    @losskit.register(summary="Fails when it is differentiated.")
+    def fails_late(pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        if pred.requires_grad:
+            raise RuntimeError("no gradient here")
+        return distance(pred, target)
+
+    @losskit.register(summary="Is not a number.")
+    def not_a_number(pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return distance(pred, target) * math.nan
+
+    @losskit.register(summary="Writes into what it is given.")
+    def writes(pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            target.zero_()
+            if not pred.requires_grad:
+                pred.zero_()
+        return distance(pred, target)
+
+    def entry_of_l1(*names: str) -> dict[str, object]:
+        argv = [word for name in (*names, "L1Loss") for word in ("--loss", name)]
+        assert main(["atlas", *argv, "--size", "16", "--out", str(tmp_path), "--json"]) == 0
+        report = json.loads(capsys.readouterr().out)
+        failed.update(report["left_out"])
+        (entry,) = (e for e in report["losses"] if e["loss"] == "L1Loss")
+        timed = ("time_over_l1", "milliseconds")
+        return {key: value for key, value in entry.items() if key not in timed}
+
+    failed: dict[str, str] = {}
+    alone = entry_of_l1()
+    assert failed == {}
+    assert entry_of_l1("fails", "fails_late", "not_a_number", "writes") == alone
+    assert failed["fails"] == "out of <order> second line"
+    assert failed["fails_late"] == "no gradient here"
+    assert "not_a_number gives nan" in failed["not_a_number"]
+    assert (
+        "<li>fails: out of &lt;order&gt; second line</li>" in (tmp_path / "index.html").read_text()
+    )
+
+
 def test_what_losses_print_stays_out_of_the_json(core_only, tmp_path, capsys) -> None:
     @losskit.register(summary="Tells what it does.")
     def chatty(pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -335,6 +415,27 @@ def test_command_writes_a_whole_page(tmp_path, capsys) -> None:
         ET.parse(path)
     with Image.open(out / "contact-sheet.png") as sheet:
         assert sheet.width > 5 * 32
+
+
+def test_contact_sheet_shows_each_photograph_in_its_place(photo, tmp_path) -> None:
+    other = Photo.of("größer: " + "x" * 200, 1 - smooth_image())  # the name is cut to its block
+    write_contact_sheet([photo, other], tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as opened:
+        sheet = np.array(opened.convert("RGB"))
+    rows = np.lib.stride_tricks.sliding_window_view(sheet, (1, 48, 3))[:, :, 0, 0]
+    places = []
+    for shown in (photo, other):
+        for name, step in (("noise", 3), ("contrast", 4)):
+            wanted = np.array(as_picture(shown.steps[name][step]))
+            ((y, x),) = np.argwhere((rows == wanted[0]).all((2, 3)))
+            assert (sheet[y : y + 48, x : x + 48] == wanted).all()
+            places.append((int(y), int(x)))
+    (top, left), (below, further), *second = places
+    assert below > top + 5 * 48
+    assert further >= left + 48
+    assert [y for y, _ in second] == [top, below]
+    assert second[0][1] > left + 5 * 48  # the second photograph is right of all of the first
+    assert (sheet[:5] == 255).all()
 
 
 @pytest.mark.parametrize(

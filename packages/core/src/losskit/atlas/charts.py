@@ -81,6 +81,7 @@ def costs_of(rows: Sequence[tuple[str, Cost]], *, styled: bool = False) -> str:
         text(left + 20, 18, "processor time", css="soft"),
         dot(left + 136, 13.5, PALETTE[1], 5),
         text(left + 148, 18, "memory kept for the backward pass", css="soft"),
+        text(left + plot + 14, 18, "time · memory", css="soft", size=11),
     ]
     for power in range(decades + 1):
         x = at(10.0**power)

@@ -93,12 +93,15 @@ def measure_loss(loss: ImageLoss, photos: Sequence[Photo]) -> Entry:
     equal = []
     clean = []
     for photo in photos:
-        zero = _value(loss, photo.clean, photo.clean)
+        reference = (
+            photo.clean.clone()
+        )  # a loss that writes into its inputs spoils its own page only
+        zero = _value(loss, photo.clean, reference)
         clean.append(zero)
         curves.append(
             {
                 name: [
-                    _value(loss, image, photo.clean) - zero if step else 0.0
+                    _value(loss, image, reference) - zero if step else 0.0
                     for step, image in enumerate(images)
                 ]
                 for name, images in photo.steps.items()
@@ -106,7 +109,7 @@ def measure_loss(loss: ImageLoss, photos: Sequence[Photo]) -> Entry:
         )
         equal.append(
             {
-                name: _value(loss, image, photo.clean) - zero
+                name: _value(loss, image, reference) - zero
                 for name, (_, image, _) in photo.equal.items()
             }
         )
@@ -121,7 +124,8 @@ def measure_loss(loss: ImageLoss, photos: Sequence[Photo]) -> Entry:
     entry.ranks = ranks_of(entry.equal)
     first = photos[0]
     for name, step in GRADIENTS.items():
-        entry.gradients[name] = descent_direction(loss, first.steps[name][step], first.clean)
+        reference = first.clean.clone()
+        entry.gradients[name] = descent_direction(loss, first.steps[name][step], reference)
     image = first.steps[UNIT[0]][UNIT[1]]
     entry.cost = cost_of(loss, image, first.clean)
     return entry
@@ -130,7 +134,7 @@ def measure_loss(loss: ImageLoss, photos: Sequence[Photo]) -> Entry:
 def _value(loss: ImageLoss, image: Tensor, clean: Tensor) -> float:
     torch.manual_seed(0)  # losses that draw crops draw the same ones for every image
     with torch.no_grad(), shared_features():
-        value = float(loss(image, clean))
+        value = float(loss(image.clone(), clean))
     if not math.isfinite(value):
         raise LosskitError(f"{loss.label} gives {value} on a photograph")
     return value

@@ -68,14 +68,15 @@ def write_page(
     costs = [(entry.loss.label, entry.cost) for entry in entries if entry.cost is not None]
     (folder / "costs.svg").write_text(costs_of(costs, styled=True), encoding="utf-8")
     steps = write_steps(photos[0], folder / "steps")
-    cards = [_card(entry, folder) for entry in entries]
+    files = file_names([entry.loss.label for entry in entries])
+    cards = [_card(entry, name, folder) for entry, name in zip(entries, files, strict=True)]
     names = " and ".join(escape(photo.name) for photo in photos)
     size = "×".join(str(n) for n in reversed(photos[0].clean.shape[2:]))
     body = f"""
 <h1>Loss atlas</h1>
 <p>What {len(entries)} installed losses see, and what they cost, on {len(photos)} photographs
 ({names}, {size} pixels). Values are the increase over the value of the clean photograph, in units of
-the increase that noise of σ = 0.1 makes, so that losses compare: 2 means “twice as bad as that noise”.
+the change that noise of σ = 0.1 makes, so that losses compare: 2 means “twice as bad as that noise”.
 Tables: <a href="ranking.csv">ranking.csv</a>, <a href="values.csv">values.csv</a>.
 All strengths on one sheet: <a href="contact-sheet.png">contact-sheet.png</a>.</p>
 {_warning(entries)}
@@ -86,7 +87,7 @@ All strengths on one sheet: <a href="contact-sheet.png">contact-sheet.png</a>.</
 <p>Each distortion at the strength that leaves a PSNR of {EQUAL_PSNR:g} dB on each photograph: squared
 error ties them all, so what differs is the loss’s own view. The small number is the rank, 1 for
 what the loss minds most; the tint is the value beside the row’s largest.</p>
-<div class="scroll"><table>{_ranking(entries)}</table></div>
+<div class="scroll"><table>{_ranking(entries, files)}</table></div>
 <h2>What they cost</h2>
 <p class="soft">One forward and backward pass on one photograph, a new target each time, on one
 thread; L1 is measured in turn with each loss. Memory is what autograd keeps for the backward pass,
@@ -109,9 +110,19 @@ make the image brighter (orange) or darker (blue), with each picture’s own sca
     return path
 
 
-def file_name(label: str) -> str:
-    """A label as a name that any file system and address takes."""
-    return re.sub(r"[^A-Za-z0-9.]+", "-", label).strip("-")
+def file_names(labels: Sequence[str]) -> list[str]:
+    """Labels as names that any file system and address takes; no two alike, whatever their case."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for label in labels:
+        plain = re.sub(r"[^A-Za-z0-9.]+", "-", label).strip("-") or "loss"
+        name, copies = plain, 1
+        while name.casefold() in taken:
+            copies += 1
+            name = f"{plain}-{copies}"
+        taken.add(name.casefold())
+        names.append(name)
+    return names
 
 
 def _warning(entries: Sequence[Entry]) -> str:
@@ -140,10 +151,10 @@ def _steps(names: dict[str, list[str]]) -> str:
     return "".join(rows)
 
 
-def _ranking(entries: Sequence[Entry]) -> str:
+def _ranking(entries: Sequence[Entry], files: Sequence[str]) -> str:
     head = "".join(f"<th>{d.name}</th>" for d in DISTORTIONS)
     rows = [f"<thead><tr><th>loss</th>{head}</tr></thead>"]
-    for entry in entries:
+    for entry, file in zip(entries, files, strict=True):
         largest = max((abs(v) for v in entry.equal.values() if math.isfinite(v)), default=1) or 1
         cells = []
         for distortion in DISTORTIONS:
@@ -153,7 +164,7 @@ def _ranking(entries: Sequence[Entry]) -> str:
                 f'<td class="cell" style="--tint:{tint:.2f}">{number(value)} '
                 f'<span class="rank">{entry.ranks.get(distortion.name, "")}</span></td>'
             )
-        link = f'<a href="#{file_name(entry.loss.label)}">{escape(entry.loss.label)}</a>'
+        link = f'<a href="#{file}">{escape(entry.loss.label)}</a>'
         mark = " *" if entry.loss.random else ""
         rows.append(f"<tr><th>{link}{mark}</th>{''.join(cells)}</tr>")
     if any(entry.loss.random for entry in entries):
@@ -161,8 +172,8 @@ def _ranking(entries: Sequence[Entry]) -> str:
     return "".join(rows)
 
 
-def _card(entry: Entry, folder: Path) -> str:
-    loss, name = entry.loss, file_name(entry.loss.label)
+def _card(entry: Entry, name: str, folder: Path) -> str:
+    loss = entry.loss
     (folder / "curves" / f"{name}.svg").write_text(
         curves_of(loss.label, entry.curves, styled=True), encoding="utf-8"
     )

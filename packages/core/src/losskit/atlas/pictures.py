@@ -59,20 +59,34 @@ def write_contact_sheet(photos: Sequence[Photo], path: Path) -> None:
     from PIL import Image, ImageDraw, ImageFont
 
     height, width = photos[0].clean.shape[2:]
-    left, caption, gap = 108, 18, 6
-    columns = max(len(d.levels) for d in DISTORTIONS) * len(photos)
-    row = height + caption + gap
-    sheet: Any = Image.new("RGB", (left + columns * (width + gap), len(DISTORTIONS) * row), "white")
+    left, head, caption, gap = 116, 30, 18, 6
+    column = max(width, 36) + gap  # room for the longest strength under a small photograph
+    block = max(len(d.levels) for d in DISTORTIONS) * column + 3 * gap
+    row = max(height, 20) + caption + gap
+    size = (left + len(photos) * block, head + len(DISTORTIONS) * row)
+    sheet: Any = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
     large, small = ImageFont.load_default(15), ImageFont.load_default(12)
+    draw.text((6, 7), "strength below", "#444444", small)
+    for place, photo in enumerate(photos):
+        draw.text((left + place * block, 5), _fitting(photo.name, large, block), "black", large)
     for index, distortion in enumerate(DISTORTIONS):
-        top = index * row
-        draw.text((6, top + height / 2 - 18), distortion.name, "black", large)
-        draw.text((6, top + height / 2 + 2), _plain(distortion.unit), "#444444", small)
+        top = head + index * row
+        middle = top + max(height / 2, 18)
+        draw.text((6, middle - 18), distortion.name, "black", large)
+        draw.text((6, middle + 2), _plain(distortion.unit), "#444444", small)
         for place, photo in enumerate(photos):
             for step, image in enumerate(photo.steps[distortion.name]):
-                x = left + (place * len(distortion.levels) + step) * (width + gap)
+                x = left + place * block + step * column
                 sheet.paste(as_picture(image), (x, top))
                 draw.text((x + 2, top + height + 1), f"{distortion.levels[step]:g}", "black", small)
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path)
+
+
+def _fitting(words: str, font: Any, width: int) -> str:
+    """As much of the words as there is room for, in letters that the font has."""
+    words = "".join(letter if letter.isascii() else "?" for letter in words)
+    while words and font.getlength(words) > width - 12:
+        words = words[:-1]
+    return words

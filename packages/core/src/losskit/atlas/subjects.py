@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +25,8 @@ class ImageLoss:
 
     Args:
         spec: the loss's.
-        label: what to call it: the name, and the options it was asked for with.
+        label: what to call it: the name (with the plugin's, where several have the same), and the
+            options it was asked for with.
         module: made, in evaluation mode.
         pred: the input that takes the spoilt image.
         targets: the inputs that take the clean one.
@@ -91,14 +93,17 @@ def find_image_losses(
     Yields:
         A loss, or its name and why it was left out, on one line.
     """
-    every = [{"type": spec.qualified_name} for spec in list_losses()]
+    installed = list_losses()
+    every = [{"type": spec.qualified_name} for spec in installed]
+    providers = Counter(spec.name for spec in installed)
     chosen: list[Mapping[str, Any]] = []
     for config in names or [{"type": "all"}]:
         chosen += every if config["type"] == "all" else [config]
     for config in chosen:
         options = {key: value for key, value in config.items() if key != "type"}
         spec = get_spec(config["type"])
-        label = spec.name + "".join(f" {key}={_short(value)}" for key, value in options.items())
+        label = spec.name if providers[spec.name] == 1 else spec.qualified_name
+        label += "".join(f" {key}={_short(value)}" for key, value in options.items())
         try:
             found = _prepare(spec, options, label, size, true_weights)
         except Exception as error:  # a loss of anybody's; the page says what it said

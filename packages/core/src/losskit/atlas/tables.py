@@ -42,7 +42,15 @@ def write_ranking(entries: Sequence[Entry], photos: Sequence[Photo], path: Path)
 
 def write_values(entries: Sequence[Entry], path: Path) -> None:
     """A line a loss, distortion and strength: what the curves show."""
-    header = ("loss", "distortion", "strength", "unit", "increase_over_noise_0.1", "increase")
+    header = (
+        "loss",
+        "plugin",
+        "distortion",
+        "strength",
+        "unit",
+        "increase_over_noise_0.1",
+        "increase",
+    )
 
     def rows() -> Iterable[Sequence[object]]:
         for entry in entries:
@@ -52,6 +60,7 @@ def write_values(entries: Sequence[Entry], path: Path) -> None:
                     raw = f"{value * entry.unit:.6g}"
                     yield (
                         entry.loss.label,
+                        entry.loss.spec.namespace,
                         distortion.name,
                         level,
                         distortion.unit,
