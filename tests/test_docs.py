@@ -19,8 +19,7 @@ PAGES = sorted(
     path
     for pattern in ("*.md", "docs/*.md", "docs/guides/*.md", "packages/*/README.md")
     for path in (*ROOT.glob(pattern), *ROOT.glob(f"examples/*/{pattern}"))
-    if path.parent.name not in ("docs/examples", "docs/catalogue")
-) + sorted(ROOT.glob("changelog.d/*.md"))
+) + sorted((*ROOT.glob("changelog.d/*.md"), *ROOT.glob("benchmarks/*.md")))
 #: Written by the docs' build, so that a fresh clone does not have them.
 GENERATED = ("docs/catalogue/", "docs/examples/")
 YAML_FILES = sorted(
@@ -78,7 +77,12 @@ def internal_links() -> Iterator[tuple[Path, str]]:
 def test_pages_are_found() -> None:
     names = {path.relative_to(ROOT).as_posix() for path in PAGES}
     assert {"README.md", "docs/index.md", "docs/guides/gan.md", "packages/gan/README.md"} <= names
-    assert "examples/style-transfer/README.md" in names
+    assert {f"examples/{n}/README.md" for n in ("style-transfer", "losskit-example")} <= names
+    assert {path.name for path in (ROOT / "examples").iterdir() if path.is_dir()} == {
+        path.parent.name for path in PAGES if path.is_relative_to(ROOT / "examples")
+    }
+    kinds = [link for _, link in internal_links()]
+    assert sum(link.endswith((".svg", ".png")) for link in kinds) >= 10
     assert len(list(internal_links())) > 30
 
 
@@ -154,12 +158,19 @@ def test_catalogue_has_every_loss_and_all_of_each(catalogue) -> None:
             assert "<svg" in text, spec.name
 
 
-@pytest.mark.parametrize("plugin", ["core", "gan"])  # the others' defaults need weights
+@pytest.mark.parametrize("plugin", ["core", "gan", "perceptual", "clip", "identity"])
 def test_configs_of_the_catalogue_build(catalogue, plugin) -> None:
+    """Where the default is a published network's weights, with random ones."""
     import losskit
+    from losskit.cli.listing import loss_signature
 
     for spec in losskit.list_losses(plugin=plugin):
         config = yaml.safe_load(catalogue[spec.name].partition("```yaml")[2].partition("```")[0])
+        arguments = loss_signature(spec)["arguments"]
+        if str(arguments.get("weights"))[0] in "'N" and "weights" in arguments:  # a name, or None
+            config["weights"] = "random"
+        if "templates" in arguments:  # 80 sentences by default, which take long to encode
+            config["templates"] = ["a photo of {}"]
         assert losskit.build(config).type_name == spec.name
 
 

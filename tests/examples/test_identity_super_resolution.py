@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from docblocks import assert_shown
 from PIL import Image
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "identity-super-resolution" / "run.py"
@@ -21,6 +22,7 @@ def test_runs(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "its weights are RANDOM" in done.stdout
+    assert_shown(SCRIPT.with_name("README.md"), done.stdout)
     report = json.loads((tmp_path / "history.json").read_text())
     assert report["weights"] == "random"
     assert set(report["steps"][0]) == {"loss_charbonnier", "loss_id", "identity_crop"}

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from docblocks import assert_shown
 from PIL import Image
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "text-guided-editing" / "run.py"
@@ -22,6 +23,7 @@ def test_runs(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "CLIP's weights are RANDOM" in done.stdout
+    assert_shown(SCRIPT.with_name("README.md"), done.stdout)
     rows = list(csv.DictReader((tmp_path / "log.csv").read_text().splitlines()))
     assert len(rows) == 3
     names = {"loss_clip_directional", "loss_clip", "loss_l1"}

@@ -1,0 +1,153 @@
+"""No block of the README and the docs goes untested, and what is wrong in one is found."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import docblocks
+import pytest
+from docblocks import EVALUATORS, ROOT, blocks_of, is_page, kind_of, pages_blocks
+from doccommands import Page, parse_losskit, run_block
+from markdown_it import MarkdownIt
+from sybil import Document
+
+PAGES = sorted(
+    path
+    for folder in (ROOT, *(ROOT / name for name in ("packages", "examples", "docs", "benchmarks")))
+    for path in (folder.glob("*.md") if folder == ROOT else folder.rglob("*.md"))
+    if not path.relative_to(ROOT).as_posix().startswith(docblocks.GENERATED)
+)
+
+
+def place(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def fences(path: Path) -> int:
+    """Blocks of code as another parser of Markdown counts them, indented ones too."""
+    tokens = MarkdownIt("commonmark").parse(path.read_text(encoding="utf-8"))
+    return sum(token.type in ("fence", "code_block") for token in tokens)
+
+
+def collected() -> set[str]:
+    """Pages that pytest takes blocks from: the patterns of the root conftest, in the paths it tests."""
+    patterns = (
+        "README.md",
+        "docs/*.md",
+        "docs/*/*.md",
+        "packages/*/README.md",
+        "examples/*/README.md",
+    )
+    return {place(p) for pattern in patterns for p in ROOT.glob(pattern) if is_page(p)}
+
+
+def test_every_page_with_a_block_is_collected() -> None:
+    with_blocks = {place(path) for path in PAGES if fences(path)}
+    assert with_blocks - collected() == set(docblocks.ELSEWHERE)
+    config = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    (paths,) = re.findall(r"^testpaths = \[(.*)\]", config, re.M)
+    for path in ("packages", "docs", "README.md", "examples/*/README.md"):
+        assert f'"{path}"' in paths
+    conftest = (ROOT / "conftest.py").read_text(encoding="utf-8")
+    for pattern in ("README.md", "docs/*.md", "docs/*/*.md", "packages/*/README.md"):
+        assert f'"{pattern}"' in conftest
+
+
+def test_each_block_is_of_a_kind_that_is_tested_and_none_is_lost() -> None:
+    kinds: Counter[str] = Counter()
+    for path in PAGES:
+        if place(path) in docblocks.ELSEWHERE:
+            continue
+        blocks = pages_blocks(path)
+        assert len(blocks) == fences(path), f"{place(path)}: not each block of code is fenced"
+        kinds.update(kind_of(block) for block in blocks)
+    assert set(kinds) <= set(EVALUATORS)
+    assert kinds["drawing"] == 1  # the four nouns, in docs/design.md: all that is only looked at
+    assert kinds["python"] > 25
+    assert kinds["bash"] + kinds["console"] > 15
+    assert kinds["yaml"] > 7
+
+
+def test_what_is_only_parsed_says_why() -> None:
+    """Each of these would take minutes, a network, several GPUs or a reader's own module."""
+    found = {
+        (place(path), block.notes["parse"][0])
+        for path in PAGES
+        for block in pages_blocks(path)
+        if "parse" in block.notes
+    }
+    assert found == {
+        ("README.md", "it trains for minutes"),
+        ("docs/quickstart.md", "it trains for minutes"),
+        ("docs/design.md", "it draws every loss"),
+        ("docs/guides/faces.md", "it downloads"),
+        ("docs/guides/many-gpus.md", "it takes several GPUs"),
+        ("docs/guides/optimize.md", "the module is yours"),
+    }
+
+
+@pytest.mark.parametrize("path", PAGES, ids=place)
+def test_notes_are_read(path: Path) -> None:
+    """A note that is misspelt or not right above a block would be ignored."""
+    read = sum(len(texts) for block in pages_blocks(path) for texts in block.notes.values())
+    assert read == path.read_text(encoding="utf-8").count("<!-- test:")
+
+
+PAGE = Page(ROOT, ROOT / "README.md")
+PARSE = {"parse": ["for this test"]}
+
+
+def test_a_block_of_no_kind_fails() -> None:
+    for fence in ("```", "```toml", "```sh", "~~~text"):
+        (block,) = blocks_of(Document(f"{fence}\nx = 1\n{fence[:3]}\n", str(PAGE.path)))
+        with pytest.raises(AssertionError, match="nothing tests a block of the kind"):
+            EVALUATORS.get(kind_of(block), docblocks._unknown)(block, None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("command", "fault"),
+    [
+        ("losskit eval a b --losss L1Loss", "unrecognized arguments|required"),
+        ("losskit optimise objective.yaml", "there is no command"),
+        ("losskit weights pull no-such-net", "no plugin has the weights"),
+        ("losskit gan train examples/nowhere/config.yaml", "there is no examples/nowhere"),
+        ("losskit gan train examples/r3gan/config.yaml fabric.gpus=4", "gpus"),
+        ("pip install losskit-gna", "neither ours nor a dependency of ours"),
+        ("pip install 'losskit-gan[trian]'", "has no extra"),
+        ("git clone somewhere", "nothing tests a command of 'git'"),
+        ("python examples/nowhere.py", "there is no examples/nowhere.py"),
+        ("black .", "nothing tests a command"),
+    ],
+)
+def test_a_wrong_command_fails_without_being_run(command, fault, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(Exception, match=fault):
+        run_block(command, PARSE, PAGE, console=False)
+    run_block("uv run losskit demo --minutes 1", PARSE, PAGE, console=False)
+    parse_losskit(["atlas", "--out", "x"], ROOT)
+
+
+def test_output_is_compared() -> None:
+    run_block("$ losskit list --tag pixel\nL1Loss\nMSELoss\n", {}, PAGE, console=True)
+    for wrong in ("MSELoss\nL1Loss\n", "NoSuchLoss\n"):
+        with pytest.raises(AssertionError, match="does not print"):
+            run_block(f"$ losskit list --tag pixel\n{wrong}", {}, PAGE, console=True)
+    with pytest.raises(AssertionError, match="shown but not compared"):
+        run_block("$ losskit list\nL1Loss\n", PARSE, PAGE, console=True)
+    with pytest.raises(AssertionError, match="output without a command"):
+        run_block("L1Loss\n$ losskit list\n", {}, PAGE, console=True)
+
+
+def test_a_wrong_config_fails(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for source, fault in (
+        ("terms:\n  - {type: L1Los}", "L1Los"),
+        ("terms:\n  - {type: L1Loss, wieght: 2}", "wieght"),
+        ("on: push\njobs: {}", "no kind of config"),
+        ("gan_loss: {type: GANLoss, gan_type: hing}", "hing"),
+    ):
+        (block,) = blocks_of(Document(f"```yaml\n{source}\n```\n", str(PAGE.path)))
+        with pytest.raises(Exception, match=fault):
+            docblocks._yaml(block, None)  # type: ignore[arg-type]
