@@ -370,7 +370,7 @@ def test_an_update_of_the_trainer_equals_the_joint_batchs(ran, strategy, monkeyp
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_killed_a_resumed_run_of_two_ends_bit_for_bit_the_same(ran, strategy):
+def test_killed_a_resumed_run_of_two_ends_bit_for_bit_the_same(ran, strategy, same):
     folder, codes, errors = ran
     assert codes[f"{strategy}-whole-None"] == [0, 0], errors[-3000:]
     assert codes[f"{strategy}-killed-(1, 7)"][1] == -signal.SIGKILL
@@ -403,7 +403,7 @@ def test_an_image_that_one_process_finds_bad_is_one_line_on_each(ran):
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_both_ranks_end_with_the_same_networks(ran, strategy):
+def test_both_ranks_end_with_the_same_networks(ran, strategy, same):
     for out in ("whole", "killed"):
         first, second = _loaded(ran[0] / strategy / out, "rank")
         assert set(first) == {"discriminator", "generator", "ema"}
@@ -417,21 +417,6 @@ def test_a_sharded_run_is_the_data_parallel_one(ran):
     )
     for key in ("networks", "ema"):
         torch.testing.assert_close(ddp[key], fsdp[key], atol=1e-4, rtol=1e-3)
-
-
-def same(left, right, path=""):
-    if isinstance(left, dict):
-        assert list(left) == list(right), path
-        for key in left:
-            same(left[key], right[key], f"{path}.{key}")
-    elif isinstance(left, list):
-        assert len(left) == len(right), path
-        for index, pair in enumerate(zip(left, right, strict=True)):
-            same(*pair, f"{path}[{index}]")
-    elif isinstance(left, torch.Tensor):
-        assert torch.equal(left, right), path
-    else:
-        assert left == right, path
 
 
 if __name__ == "__main__":

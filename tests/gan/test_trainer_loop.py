@@ -148,22 +148,6 @@ def run(resume=False, **changes):
     return Trainer(load_train_config(config(**changes))).run(resume=resume)
 
 
-def same(left, right, path=""):
-    assert isinstance(left, dict) or type(left) is type(right), path
-    if isinstance(left, dict):
-        assert list(left) == list(right), path
-        for key in left:
-            same(left[key], right[key], f"{path}.{key}")
-    elif isinstance(left, list):
-        assert len(left) == len(right), path
-        for index, pair in enumerate(zip(left, right, strict=True)):
-            same(*pair, f"{path}[{index}]")
-    elif isinstance(left, torch.Tensor):
-        assert torch.equal(left, right), path
-    else:
-        assert left == right or (left != left and right != right), path
-
-
 def without_out(state):
     return {**state, "config": {k: v for k, v in state["config"].items() if k != "out"}}
 
@@ -243,7 +227,7 @@ STATEFUL = {
 }
 
 
-def test_killed_at_any_moment_a_resumed_run_ends_bit_for_bit_the_same(folder):
+def test_killed_at_any_moment_a_resumed_run_ends_bit_for_bit_the_same(folder, same):
     import json
 
     whole = checkpoints.load(run(**STATEFUL))
@@ -297,7 +281,7 @@ def test_what_a_run_writes(folder):
     assert load_train_config("run/config.yaml").steps == 11
 
 
-def test_the_written_config_trains_the_same(folder):
+def test_the_written_config_trains_the_same(folder, same):
     first = checkpoints.load(run())
     again = Trainer(load_train_config("run/config.yaml", ["out=again", "allow_import=true"])).run()
     same(without_out(first), without_out(checkpoints.load(again)))
@@ -311,7 +295,7 @@ def test_a_bad_image_counts_once_however_often_it_comes_up(folder):
     assert read_metrics(Path("run/metrics.csv"))[-1]["data_skipped"] == 2
 
 
-def test_samples_and_rows_leave_the_training_alone(folder):
+def test_samples_and_rows_leave_the_training_alone(folder, same):
     quiet = {"every": 11, "samples_every": 0, "checkpoint_every": 0, "tensorboard": False}
     first, second = checkpoints.load(run()), checkpoints.load(run(out="quiet", logging=quiet))
     same(first["networks"], second["networks"])
@@ -350,7 +334,7 @@ def test_checkpoints_of_which_none_is_whole_are_not_passed_over(folder):
     assert run(resume=True, steps=4) == Path("run/checkpoints/step-00000004.pt")
 
 
-def test_longer_training_goes_on_from_a_finished_run(folder):
+def test_longer_training_goes_on_from_a_finished_run(folder, same):
     constant = {"lr": 0.01}
     whole = checkpoints.load(run(optimizer=constant))
     run(steps=6, out="short", optimizer=constant)
@@ -358,7 +342,7 @@ def test_longer_training_goes_on_from_a_finished_run(folder):
     same(without_out(whole), without_out(longer))
 
 
-def test_ctrl_c_saves_and_resumes_exactly(folder, monkeypatch):
+def test_ctrl_c_saves_and_resumes_exactly(folder, monkeypatch, same):
     whole = checkpoints.load(run(out="whole"))
     real, handler = Trainer._one_step, signal.getsignal(signal.SIGINT)
 
@@ -376,7 +360,7 @@ def test_ctrl_c_saves_and_resumes_exactly(folder, monkeypatch):
     same(without_out(whole), without_out(checkpoints.load(run(resume=True))))
 
 
-def test_warm_start_takes_weights_only(folder):
+def test_warm_start_takes_weights_only(folder, same):
     first = checkpoints.load(run(steps=4))
     model = {**config()["model"], "warm_start": "run"}
     trainer = Trainer(load_train_config(config(out="next", model=model)))
@@ -388,7 +372,7 @@ def test_warm_start_takes_weights_only(folder):
         Trainer(load_train_config(config(out="next", model=wrong)))
 
 
-def test_a_warm_started_run_goes_on_without_what_it_began_from(folder):
+def test_a_warm_started_run_goes_on_without_what_it_began_from(folder, same):
     run(steps=2)
     model = {**config()["model"], "warm_start": "run"}
     whole = checkpoints.load(run(out="whole", model=model, steps=6))
@@ -418,7 +402,7 @@ def test_precision_may_change_when_a_run_goes_on(folder, precision):
     assert (state["step"], state["precision"]) == (5, {})
 
 
-def test_what_networks_keep_out_of_their_state_resumes_exactly(folder):
+def test_what_networks_keep_out_of_their_state_resumes_exactly(folder, same):
     (folder / "usernets.py").write_text(NETS + COUNTING)
     model = {**config()["model"], "generator": {"type": "usernets:C"}}
     changes = {"model": model, "optimizer": {"lr": 0.01}}
@@ -535,7 +519,7 @@ MIXED = {
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
-def test_mixed_precision_resumes_exactly(folder, monkeypatch, precision):
+def test_mixed_precision_resumes_exactly(folder, monkeypatch, precision, same):
     scaler = torch.amp.GradScaler.__init__
     often = {"init_scale": 2.0**10, "growth_interval": 4}  # so that it moves in a few steps
     monkeypatch.setattr(
@@ -619,7 +603,7 @@ def test_an_update_with_infinite_gradients_is_left_out_and_counted(folder, monke
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # the compiler looks at inputs'
-def test_compiled_networks_are_what_all_but_penalties_call(folder, monkeypatch):
+def test_compiled_networks_are_what_all_but_penalties_call(folder, monkeypatch, same):
     """Both players' passes of both turns; and the numbers are the eager ones."""
     from torch._dynamo.backends.registry import lookup_backend
 

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from losskit_gan.running_statistics import statistics_apart
+
 
 class Engine(Protocol):
     """What a training framework does around a step; [`PlainEngine`][losskit_gan.engine.PlainEngine] is torch alone."""
@@ -94,10 +96,12 @@ def frozen(module: nn.Module | None) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def uncompiled() -> AbstractContextManager[Any]:
+@contextlib.contextmanager
+def uncompiled(*networks: nn.Module | None) -> Iterator[None]:
     """Run what ``torch.compile`` made as it was written: a compiled pass is one step of the graph."""
     # Without the compiler loaded nothing is compiled, and loading it takes seconds.
     if "torch._dynamo" not in sys.modules:
-        return contextlib.nullcontext()
-    stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
-    return stance
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"), statistics_apart(*networks):
+        yield

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from losskit.errors import nearest
 from losskit.reduction import Reduction, check_reduction, reduce
 from losskit_gan.logits import Prediction, logits_per_scale
+from losskit_gan.running_statistics import statistics_apart
 
 Discriminator: TypeAlias = Callable[[Tensor], Prediction]
 NormMode: TypeAlias = Literal["pixel", "HWC"]
@@ -45,12 +46,16 @@ def unwrapped(network: Any, *, compiled: bool = True) -> Any:
 
 
 @contextmanager
-def differentiable_twice(device: torch.device) -> Iterator[None]:
+def differentiable_twice(device: torch.device, network: Any = None) -> Iterator[None]:
     """Run networks so that their gradients have gradients.
 
     Gradients are on even inside ``no_grad`` or ``inference_mode``; autocast is off, so that the
     penalty is computed in the network's own precision and needs no gradient scaler; whatever is
     compiled inside the network runs eagerly, for a compiled graph cannot be differentiated twice.
+
+    Args:
+        device: of the passes.
+        network: whose passes they are, so that compiled passes may follow before the backward one.
     """
     # Without the compiler loaded nothing is compiled, and loading it takes seconds.
     eager: AbstractContextManager[object] = nullcontext()
@@ -63,6 +68,7 @@ def differentiable_twice(device: torch.device) -> Iterator[None]:
         torch.enable_grad(),
         torch.autocast(device.type, enabled=False),
         eager,
+        statistics_apart(network),
     ):
         yield
 
@@ -102,7 +108,7 @@ def input_gradients(
         )
     wants_graph = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
     network = unwrapped(discriminator)
-    with differentiable_twice(images.device):
+    with differentiable_twice(images.device, network):
         leaf = in_precision_of(network, images)
         leaf = (leaf.clone() if leaf.is_inference() else leaf).requires_grad_()
         prediction = network(leaf.clone())  # a network may work on its input in place

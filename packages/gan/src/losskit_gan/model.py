@@ -210,7 +210,9 @@ class GANWithCustomizedLoss(nn.Module):
         """What the generator's losses read."""
         engine, outputs = self._outputs(data, engine, iteration)
         now: int = outputs["iteration"]
-        with uncompiled() if self.objective.differentiates("generator", now) else nullcontext():
+        differentiated = self.objective.differentiates("generator", now)
+        networks = outputs["gen"], outputs["disc"]
+        with uncompiled(*networks) if differentiated else nullcontext():
             outputs.update(self.generate(outputs, engine=engine))
             if self.discriminator is not None:
                 logits = self._judge(engine, outputs["fake_imgs"], updated=False)

@@ -176,7 +176,7 @@ class GeneratorPathRegularizer(Loss):
         network = unwrapped(generator)
         parameter = next(network.parameters(), None) if isinstance(network, nn.Module) else None
         device = self.mean_path_length.device if parameter is None else parameter.device
-        with differentiable_twice(device):
+        with differentiable_twice(device, network):
             made = network(None, num_batches=count, return_latents=True)
             if not isinstance(made, Mapping) or not {"fake_img", "latent"} <= set(made):
                 found = ", ".join(made) if isinstance(made, Mapping) else type(made).__name__
