@@ -1,5 +1,6 @@
 """Sphinx configuration: Markdown through MyST, the furo theme, the catalogue from the specs."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -21,4 +22,6 @@ html_css_files = ["atlas.css"]
 # The atlas's figures are in atlas.json and drawn into the catalogue. With its photographs, which never go
 # into the repository, it is at atlas/index.html of the site where this was run before the build:
 # losskit atlas --true-weights --json --out docs/_extra/atlas > docs/atlas.json
-html_extra_path = ["_extra"] if (Path(__file__).parent / "_extra").exists() else []
+# (.github/workflows/docs.yml does so for the published site; .ci/run draws two losses elsewhere.)
+_extra = Path(os.environ.get("LOSSKIT_DOCS_EXTRA", Path(__file__).parent / "_extra"))
+html_extra_path = [str(_extra)] if _extra.exists() else []

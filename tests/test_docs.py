@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -182,6 +183,46 @@ def test_formulas_are_of_losses_that_there_are(catalogue) -> None:
 def test_atlas_figures_name_nothing_of_the_machine() -> None:
     text = (ROOT / "docs" / "atlas.json").read_text(encoding="utf-8")
     assert re.findall(r"(?<![\w.:/])/(?:root|home|tmp|work|Users)/", text) == []
+
+
+def test_atlas_figures_are_of_the_losses_that_there_are() -> None:
+    """What is drawn and what is not make up what is installed; else run what the last line says."""
+    from losskit.registry import list_losses
+
+    pytest.importorskip("losskit_identity")
+    figures = json.loads((ROOT / "docs" / "atlas.json").read_text(encoding="utf-8"))
+    specs = [spec for spec in list_losses() if spec.namespace != "local"]
+    drawn = {entry["name"] for entry in figures["losses"]}
+    others = {spec.name: spec for spec in specs if spec.qualified_name not in drawn}
+    judging = [name for name, spec in others.items() if "image" in spec.tags]
+    told = (
+        judging,
+        sorted(drawn - {spec.qualified_name for spec in specs}),
+        sorted(set(others) ^ set(figures["without_image_inputs"])),
+        figures["left_out"],
+    )
+    regenerate = "losskit atlas --true-weights --json --out docs/_extra/atlas > docs/atlas.json"
+    assert told == ([], [], [], {}), f"docs/atlas.json is stale; run: {regenerate}"
+    assert regenerate in (ROOT / "docs" / "_ext" / "atlas.py").read_text(encoding="utf-8")
+
+
+def test_a_drawn_atlas_is_embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the build finds photographs, each loss has its gradients and the page its contact sheet."""
+    pytest.importorskip("losskit_gan")
+    drawn = tmp_path / "extra" / "atlas"
+    (drawn / "gradients").mkdir(parents=True)
+    (drawn / "index.html").touch()
+    (drawn / "gradients" / "L1Loss-noise.png").touch()
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "_ext"))
+    for name in ("catalogue", "atlas"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    import_module("catalogue").write_catalogue(tmp_path / "catalogue", drawn)
+    core = (tmp_path / "catalogue" / "core.md").read_text(encoding="utf-8")
+    assert 'src="../atlas/gradients/L1Loss-noise.png"' in core
+    assert core.count("<img") == 1
+    page = (tmp_path / "catalogue" / "atlas.md").read_text(encoding="utf-8")
+    assert 'src="../atlas/contact-sheet.png"' in page
+    assert 'href="../atlas/index.html"' in page
 
 
 def test_an_examples_pictures_are_on_its_page(

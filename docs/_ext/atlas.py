@@ -10,9 +10,14 @@ from typing import Any
 from losskit.atlas.charts import costs_of, curves_of
 from losskit.atlas.cost import Cost
 from losskit.atlas.distortions import DISTORTIONS
+from losskit.atlas.page import file_names
 from losskit.spec import LossSpec
 from losskit.svg import number
 
+_CONTACT_SHEET = (
+    '<a href="../atlas/index.html"><img src="../atlas/contact-sheet.png" '
+    'alt="Contact sheet: each photograph under each distortion, from weak to strong"></a>'
+)
 COMMAND = "losskit atlas --true-weights --json --out docs/_extra/atlas > docs/atlas.json"
 
 
@@ -28,8 +33,21 @@ def entries_of(spec: LossSpec, atlas: Mapping[str, Any]) -> list[dict[str, Any]]
     return sorted(found, key=lambda entry: bool(entry["random_weights"]))
 
 
-def picture(entries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Curves of the first entry of a loss, and the cost of each, as Markdown."""
+def pictures_of(atlas: Mapping[str, Any], drawn: Path | None) -> dict[str, list[str]]:
+    """Files of gradient images by a loss's label, where the atlas was drawn whole."""
+    if drawn is None:
+        return {}
+    labels = [entry["loss"] for entry in atlas["losses"]]
+    return {
+        label: sorted(path.name for path in drawn.glob(f"gradients/{name}-[a-z]*.png"))
+        for label, name in zip(labels, file_names(labels), strict=True)
+    }
+
+
+def picture(
+    entries: Sequence[Mapping[str, Any]], pictures: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """Curves of the first entry of a loss, its gradient images if drawn, and the cost of each."""
     entry, *others = entries
     curves = {name: _numbers(values) for name, values in entry["curves"].items()}
     remark = f" {entry['note'][0].upper()}{entry['note'][1:]}." if entry["note"] else ""
@@ -39,11 +57,23 @@ def picture(entries: Sequence[Mapping[str, Any]]) -> list[str]:
         remark += " The network has **random weights** here: its cost is right, its curves are not those of the published loss."
     return [
         *html(curves_of(entry["loss"], curves)),
+        *_gradients(entry["loss"], pictures.get(entry["loss"], ())),
         f"Cost: {_cost(entry)}.{remark}",
         *(f"As it is by default: {_cost(other)}." for other in others),
         "See [the atlas](atlas.md).",
         "",
     ]
+
+
+def _gradients(label: str, files: Sequence[str]) -> list[str]:
+    """Where the loss would have the image change, under each distortion."""
+    figures = [
+        f'<figure><img src="../atlas/gradients/{file}" alt="{label}: gradient under {distortion}" '
+        f'loading="lazy"><figcaption>gradient under {distortion}</figcaption></figure>'
+        for file in files
+        for distortion in [file.removesuffix(".png").rpartition("-")[2]]
+    ]
+    return html(f'<div class="look">{"".join(figures)}</div>') if figures else []
 
 
 def _cost(entry: Mapping[str, Any]) -> str:
@@ -85,6 +115,7 @@ def page(atlas: Mapping[str, Any], *, whole: bool) -> str:
         "on your photographs (`--image`), with gradient images and a contact sheet."
         + (' Here it is, <a href="../atlas/index.html">whole</a>.' if whole else ""),
         "",
+        *(html(_CONTACT_SHEET) if whole else []),
         "## What each loss minds most",
         "",
         "Each distortion at the strength that leaves a PSNR of 24 dB: squared error ties them all, so what "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +24,32 @@ _DOCS = Path(__file__).parent.parent
 
 def setup(app: Any) -> dict[str, Any]:
     """Register with Sphinx."""
-    app.connect("builder-inited", lambda app: write_catalogue(Path(app.srcdir) / "catalogue"))
+    app.connect("builder-inited", _write_pages)
     return {"parallel_read_safe": True}
 
 
-def write_catalogue(folder: Path) -> None:
-    """Write ``index.md``, ``atlas.md``, and a page for each plugin that supplies losses."""
+def _write_pages(app: Any) -> None:
+    extra = [Path(app.confdir, path) for path in app.config.html_extra_path]
+    write_catalogue(Path(app.srcdir) / "catalogue", *(path / "atlas" for path in extra))
+
+
+def write_catalogue(folder: Path, drawn: Path | None = None) -> None:
+    """Write ``index.md``, ``atlas.md``, and a page for each plugin that supplies losses.
+
+    Args:
+        folder: where to.
+        drawn: the atlas with its photographs, which the site will have at ``atlas/``.
+    """
     folder.mkdir(exist_ok=True)
     figures = atlas.read_atlas(_DOCS / "atlas.json")
     formulas = yaml.safe_load((_DOCS / "formulas.yaml").read_text(encoding="utf-8"))
-    whole = (_DOCS / "_extra" / "atlas" / "index.html").exists()
+    pictures = atlas.pictures_of(figures, drawn)
+    whole = drawn is not None and (drawn / "index.html").exists()
     _write(folder / "atlas.md", atlas.page(figures, whole=whole))
     names = [record.name for record in plugins() if record.usable and record.losses]
     for name in names:
         specs = list_losses(plugin=name)
-        parts = [f"# {name}\n", *(section(spec, figures, formulas) for spec in specs)]
+        parts = [f"# {name}\n", *(section(spec, figures, formulas, pictures) for spec in specs)]
         _write(folder / f"{name}.md", "\n".join(parts))
     rows = [
         f"| [`{s.name}`]({s.namespace}.md#{s.name.lower()}) | {', '.join(s.tags)} | {s.summary.replace('|', chr(92) + '|')} |"
@@ -60,7 +71,12 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text)
 
 
-def section(spec: LossSpec, figures: Mapping[str, Any], formulas: Mapping[str, str]) -> str:
+def section(
+    spec: LossSpec,
+    figures: Mapping[str, Any],
+    formulas: Mapping[str, str],
+    pictures: Mapping[str, Sequence[str]],
+) -> str:
     """A loss: summary, signature, formula, docstring, paper, picture, cost, config."""
     signature = loss_signature(spec)
     config = yaml.safe_dump(example_config(spec, signature["inputs"]), sort_keys=False)
@@ -79,7 +95,7 @@ def section(spec: LossSpec, figures: Mapping[str, Any], formulas: Mapping[str, s
     if spec.paper:
         lines += [f"Paper: {_linked(spec.paper)}", ""]
     entries = atlas.entries_of(spec, figures)
-    lines += atlas.picture(entries) if entries else [atlas.without(spec), ""]
+    lines += atlas.picture(entries, pictures) if entries else [atlas.without(spec), ""]
     return "\n".join([*lines, "```yaml", config.rstrip(), "```", ""])
 
 
