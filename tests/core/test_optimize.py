@@ -194,6 +194,27 @@ def test_line_cut_short_and_foreign_pictures_do_not_matter(files, tmp_path) -> N
     assert (out / "snapshots" / "foo.png").exists()
 
 
+def test_damaged_snapshots_are_left_out_of_the_animation(files, tmp_path, capsys) -> None:
+    out = tmp_path / "out"
+    assert run(files, out, "--steps", "4", "--every", "1") == 0
+    snapshots = out / "snapshots"
+    whole = (snapshots / "000001.png").read_bytes()
+    (snapshots / "000001.png").write_bytes(whole[: len(whole) // 2])  # cut short
+    (snapshots / "000002.png").write_bytes(b"")
+    Image.new("RGB", (3, 3)).save(snapshots / "000003.png")  # somebody else's
+    capsys.readouterr()
+    assert run(files, out, "--steps", "5", "--every", "1", "--resume", "--json") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["finished"]
+    said = [line for line in captured.err.splitlines() if "left" in line]
+    assert len(said) == 3
+    assert said[0].endswith("000001.png out of the animation: it is damaged or of another size")
+    with Image.open(out / "animation.gif") as animation:
+        assert animation.n_frames == 3
+    with pytest.raises(LosskitError, match="one frame that can be read"):
+        write_animation([snapshots / "000002.png"], tmp_path / "a.gif")
+
+
 def test_log_stays_whole_when_writing_fails(files, tmp_path, monkeypatch) -> None:
     out = tmp_path / "out"
     assert run(files, out, "--steps", "4", "--animation", "none") == 0

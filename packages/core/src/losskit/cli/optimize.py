@@ -97,7 +97,11 @@ def _optimize(arguments: argparse.Namespace) -> int:
     animation = None
     if arguments.animation != "none":
         animation = arguments.out / f"animation.{arguments.animation}"
-        write_animation(run.snapshots(), animation)
+        for frame in write_animation(run.snapshots(), animation):
+            print(
+                f"losskit: left {frame} out of the animation: it is damaged or of another size",
+                file=sys.stderr,
+            )
     result = arguments.out / "result.png"
     if arguments.json:
         print_json(

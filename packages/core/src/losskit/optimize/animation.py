@@ -12,8 +12,11 @@ from losskit.spec import one_line
 
 def write_animation(
     frames: Sequence[Path], path: Path, *, milliseconds: int = 80, hold: int = 1500
-) -> None:
+) -> list[Path]:
     """Write pictures of one size as an animation that repeats.
+
+    A frame that cannot be read (a snapshot that was cut short), or is not of the last one's size, is
+    left out.
 
     Args:
         frames: image files, in order.
@@ -21,17 +24,20 @@ def write_animation(
         milliseconds: how long each frame stays.
         hold: how long the last one stays.
 
+    Returns:
+        The frames that were left out.
+
     Raises:
-        LosskitError: there is no frame, or the file cannot be written.
+        LosskitError: there is no frame that can be read, or the file cannot be written.
     """
     from PIL import Image
 
-    if not frames:
-        raise LosskitError("an animation needs at least one frame")
-    pictures = []
-    for frame in frames:
-        with Image.open(frame) as opened:
-            pictures.append(opened.convert("RGB"))
+    found = {frame: _read(frame) for frame in frames}
+    sizes = [picture.size for picture in found.values() if picture is not None]
+    if not sizes:
+        raise LosskitError("an animation needs at least one frame that can be read")
+    kept = {f: p for f, p in found.items() if p is not None and p.size == sizes[-1]}
+    pictures = list(kept.values())
     options: dict[str, Any] = {}
     if path.suffix == ".gif":
         palette = Image.Quantize.MEDIANCUT
@@ -49,3 +55,14 @@ def write_animation(
         )
     except (OSError, ValueError) as error:
         raise LosskitError(f"cannot write {path}: {one_line(error)}") from error
+    return [frame for frame in frames if frame not in kept]
+
+
+def _read(frame: Path) -> Any:
+    from PIL import Image
+
+    try:
+        with Image.open(frame) as opened:
+            return opened.convert("RGB")
+    except Exception:  # Pillow raises many kinds for a damaged file
+        return None
