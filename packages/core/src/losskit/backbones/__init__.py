@@ -48,8 +48,7 @@ What that gives:
   and back loses nothing.
 * **Own precision**: the network runs in float32 (float64 for a float64 image) even under autocast,
   unless the loss asks for ``precision="bf16"`` or ``"fp16"``. Compute distances in float32.
-* Under ``torch.compile`` caching steps aside and the pass is traced, without a graph break (networks
-  that can only be watched through hooks excepted, such as timm's transformers).
+* Under ``torch.compile`` caching steps aside and the pass is traced, without a graph break.
 * With ``torch.utils.checkpoint`` put the whole objective inside, not one loss of several: what is
   computed again finds nothing of the step it belonged to.
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.proxy import TraceError
 from torchvision import ops
 from torchvision.models.feature_extraction import NodePathTracer
 
 from losskit.backbones import FeatureNetwork
 from losskit.errors import nearest
+from losskit_perceptual.networks.layout import Layout
 
 #: torchvision's own operations, which go by one name each.
 _LEAVES = tuple(v for v in vars(ops).values() if isinstance(v, type) and issubclass(v, nn.Module))
@@ -23,7 +23,7 @@ _OUT_OF_PLACE = {operator.iadd: operator.add, operator.imul: operator.mul}
 class GraphNetwork(FeatureNetwork):
     """A network that ``torch.fx`` can trace; layers are node names (torchvision's convention).
 
-    A module's name stands for its last node. Only the nodes that the wanted layers need are run.
+    Maps come with their channels first. A module's name stands for its last node. Only the nodes that the wanted layers need are run.
     It is traced once, here: tracing patches ``nn.Module`` for every thread while it lasts, which no
     step of a training must do.
 
@@ -43,6 +43,7 @@ class GraphNetwork(FeatureNetwork):
             _make_out_of_place(node)
         self._nodes = {path: node.name for node, path in tracer.node_to_qualname.items()}
         self.layer_names = tuple(self._nodes)
+        self._layout = Layout(model)
         self._extractors: dict[tuple[str, ...], nn.Module] = {}
 
     def resolve(self, layer: str) -> str:
@@ -56,8 +57,8 @@ class GraphNetwork(FeatureNetwork):
         """Run the part of the graph that ``layers`` need."""
         _prepare(self, layers)
         # Its forward itself: called as a module, it prints its generated code at every error.
-        found: tuple[Tensor, ...] = self.__dict__["_extractors"][layers].forward(image)
-        return found
+        found = self.__dict__["_extractors"][layers].forward(image)
+        return tuple(self._layout(image, features) for features in found)
 
     def cut(self, layers: tuple[str, ...]) -> None:
         """Make the part of the graph that gives ``layers``."""
@@ -102,18 +103,74 @@ class _EnoughError(Exception):
     """The deepest layer has been seen."""
 
 
+class _Watch:
+    """What one pass has shown of the layers it is watched for."""
+
+    def __init__(self, wanted: frozenset[str], copied: frozenset[str]) -> None:
+        self.wanted, self.copied = wanted, copied
+        self.found: dict[str, Tensor] = {}
+        self.versions: dict[str, int] = {}
+
+    def see(self, name: str, output: Any) -> None:
+        value = output[0] if isinstance(output, (tuple, list)) else output
+        if not isinstance(value, Tensor):
+            raise TypeError(f"layer {name!r} gives a {type(value).__name__}, not a tensor")
+        if _traced():
+            self.found[name] = value.clone()  # which the compiler drops where it can
+        else:
+            # Of inference tensors nothing tells whether they are overwritten later on.
+            unsure = name in self.copied or value.is_inference()
+            self.found[name] = value.clone() if unsure else value
+            self.versions[name] = _version(self.found[name])
+        if len(self.found) == len(self.wanted):
+            raise _EnoughError
+
+    def changed(self) -> frozenset[str]:
+        """The layers that a later operation wrote into."""
+        return frozenset(k for k, v in self.versions.items() if _version(self.found[k]) != v)
+
+
 def _version(value: Tensor) -> int:
     return 0 if value.is_inference() else value._version
 
 
-_WATCHING = threading.RLock()
+class _Local(threading.local):
+    """The passes that a thread is in, the innermost last: many may go through one network."""
+
+    def __init__(self) -> None:
+        self.passes: list[_Watch] = []
+
+
+_LOCAL = _Local()
+#: The same while torch.compile traces, which it does for one thread at a time; what is a thread's own
+#: it does not see.
+_TRACED: list[_Watch] = []
+# Not is_compiling, which is true for the threads beside the one that is traced, too.
+_traced = torch.compiler.is_dynamo_compiling
+
+
+class _Report:
+    """A module's hook. It stays, so that a compiler sees it, and knows but a name, to be copied."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        passes = _TRACED if _traced() else _LOCAL.passes
+        if passes and self.name in passes[-1].wanted:
+            passes[-1].see(self.name, output)
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _run(model: nn.Module, image: Tensor) -> None:
+    model(image)
 
 
 class HookNetwork(FeatureNetwork):
     """A network that cannot be traced; layers are module names, and token features are fine.
 
-    The pass is stopped after the deepest layer. A layer that a later operation overwrites in place
-    is copied. ``torch.compile`` cannot trace it in one piece.
+    Maps come with their channels first. The pass is stopped after the deepest layer. A layer that a later operation overwrites in place
+    is copied.
 
     Args:
         model: the network.
@@ -123,7 +180,11 @@ class HookNetwork(FeatureNetwork):
         super().__init__()
         self.model = _not_in_place(model.eval())
         self.layer_names = tuple(name for name, _ in model.named_modules() if name)
-        self._copied: set[str] = set()
+        self._layout = Layout(model)
+        self._copied: frozenset[str] = frozenset()
+        for name, module in model.named_modules():
+            if name:
+                module.register_forward_hook(_Report(name))
 
     def resolve(self, layer: str) -> str:
         """A module's name."""
@@ -135,55 +196,49 @@ class HookNetwork(FeatureNetwork):
 
     def forward(self, image: Tensor, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
         """Run until all ``layers`` have been seen."""
-        with _WATCHING:  # hooks hang on the one network, whoever's pass it is
-            found, versions = self._watch(image, layers)
-            changed = {name for name in layers if _version(found[name]) != versions[name]}
-            if changed:  # known from now on
-                self._copied |= changed
-                found, _ = self._watch(image, layers)
-        return tuple(found[layer] for layer in layers)
+        watch = self._watched(image, layers)
+        changed = watch.changed()
+        if changed:  # known from now on
+            self._copied |= changed
+            watch = self._watched(image, layers)
+        return tuple(self._layout(image, watch.found[layer]) for layer in layers)
 
-    def _watch(
-        self, image: Tensor, layers: tuple[str, ...]
-    ) -> tuple[dict[str, Tensor], dict[str, int]]:
-        found: dict[str, Tensor] = {}
-        versions: dict[str, int] = {}
-
-        def hook(name: str) -> Any:
-            def keep(_: nn.Module, __: Any, output: Any) -> None:
-                value = output[0] if isinstance(output, (tuple, list)) else output
-                # Of inference tensors nothing tells whether they are overwritten later on.
-                unsure = name in self._copied or value.is_inference()
-                found[name] = value.clone() if unsure else value
-                versions[name] = _version(found[name])
-                if len(found) == len(set(layers)):
-                    raise _EnoughError
-
-            return keep
-
-        handles = [
-            self.model.get_submodule(name).register_forward_hook(hook(name)) for name in set(layers)
-        ]
+    def _watched(self, image: Tensor, layers: tuple[str, ...]) -> _Watch:
+        watch = _Watch(frozenset(layers), self._copied)
+        tracing = _traced()
+        passes = _TRACED if tracing else _LOCAL.passes
+        passes.append(watch)
         try:
-            self.model(image)
+            if tracing:
+                self.model(image)
+            else:  # by itself: a compiler that could not trace all of it must not trace parts of it
+                _run(self.model, image)
         except _EnoughError:
             pass
         finally:
-            for handle in handles:
-                handle.remove()
-        missing = [name for name in layers if name not in found]
+            passes.pop()
+        missing = [name for name in layers if name not in watch.found]
         if missing:
             raise ValueError(f"{type(self.model).__name__} does not run its module {missing[0]!r}")
-        return found, versions
+        return watch
 
 
 def as_feature_network(model: nn.Module) -> FeatureNetwork:
-    """Make any network a trunk: through its graph where it can be traced, else through hooks."""
+    """Make any network a trunk: through its graph where it can be traced, else through hooks.
+
+    Raises:
+        TypeError: the network is a TorchScript program, which can be neither cut nor watched.
+    """
+    if isinstance(model, torch.jit.ScriptModule):
+        raise TypeError(
+            "backbone must be a plain module, not a TorchScript one, whose layers cannot be seen: "
+            "give the module that it was scripted or traced from"
+        )
     if isinstance(model, FeatureNetwork):
         return model
     try:
         return GraphNetwork(model)
-    except (TraceError, TypeError, ValueError, RuntimeError, AttributeError, NotImplementedError):
+    except Exception:  # whatever a symbol trips over in the network's own code
         return HookNetwork(model)
 
 
