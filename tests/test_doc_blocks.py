@@ -82,6 +82,7 @@ def test_what_is_only_parsed_says_why() -> None:
         ("README.md", "it trains for minutes"),
         ("docs/quickstart.md", "it trains for minutes"),
         ("docs/design.md", "it draws every loss"),
+        ("docs/releasing.md", "it takes minutes and gigabytes"),
         ("docs/guides/faces.md", "it downloads"),
         ("docs/guides/many-gpus.md", "it takes several GPUs"),
         ("docs/guides/optimize.md", "the module is yours"),

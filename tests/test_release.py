@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from docblocks import pages_blocks
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = sorted(path.parent.name for path in ROOT.glob("packages/*/pyproject.toml"))
@@ -87,6 +90,21 @@ def test_workflow_publishes_by_trust_and_checks_first() -> None:
     assert publish["permissions"] == {"id-token": "write"}
     assert publish["steps"][-1]["uses"].startswith("pypa/gh-action-pypi-publish@")
     assert "password" not in str(workflow)
+    announce = workflow["jobs"]["announce"]
+    assert announce["needs"] == "publish"
+    assert ".ci/notes.py" in commands
+    assert "--notes-file notes.md" in announce["steps"][-1]["run"]
+
+
+def test_docs_are_published_with_the_whole_atlas() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "docs.yml").read_text())
+    commands = " ".join(step.get("run", "") for step in workflow["jobs"]["build"]["steps"])
+    assert "losskit atlas --true-weights --json --out docs/_extra/atlas" in commands
+    assert "sphinx-build -W" in commands
+    assert workflow["jobs"]["deploy"]["needs"] == "build"
+    run = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "towncrier build --draft" in run
+    assert "html/atlas/index.html" in run
 
 
 def test_citation_has_what_the_format_requires() -> None:
@@ -112,6 +130,101 @@ def test_hooks_run_what_ci_runs() -> None:
     for tool in ("ruff check", "ruff format", "mypy"):
         assert tool in hooks
         assert tool in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """What git has of this repository, with the files of today, in a repository of its own."""
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("a release starts from a git repository")
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    folder = tmp_path / "clone"
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    for command in ("init --quiet --initial-branch main", "add .", "commit --quiet -m start"):
+        git(folder, *command.split())
+    return folder
+
+
+def git(folder: Path, *arguments: str) -> None:
+    who = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org", "-c", "commit.gpgsign=false")
+    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def documented(page: str) -> list[str]:
+    """The commands of the blocks of a page that name this test."""
+    blocks = [b for b in pages_blocks(ROOT / "docs" / page) if "by" in b.notes]
+    return [line for block in blocks for line in block.source.splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("uv") is None, reason="building needs uv")
+def test_a_release_as_documented(clone) -> None:
+    """From fragments to a tag and ``dist/``: each command of the page, the push left out."""
+    pytest.importorskip("towncrier")
+    printed = {}
+    for line in documented("releasing.md"):
+        program, *words = shlex.split(line.removeprefix("uv run "))
+        if program == "git":
+            if words[0] != "push":
+                git(clone, *words)
+            continue
+        if program == "twine":  # our shell does not expand here
+            words = [
+                w for word in words for w in (map(str, clone.glob(word)) if "*" in word else [word])
+            ]
+        start = {"python": [], "uv": ["uv"]}.get(program, ["-m", program])
+        command = start if start[:1] == ["uv"] else [sys.executable, *start]
+        done = subprocess.run(
+            [*command, *words], cwd=clone, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, (line, done.stdout, done.stderr)
+        printed[line] = done.stdout
+    assert [p.name for p in (clone / "changelog.d").iterdir()] == ["README.md"]
+    assert "\n## 1.2.3 (20" in (clone / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert len(list((clone / "dist").glob("*-1.2.3*"))) == 2 * len(PACKAGES)
+    notes = printed["uv run python .ci/notes.py 1.2.3"]
+    assert notes.startswith("### Added\n\n- ")
+    assert "losskit atlas" in notes
+
+
+def notes(root: Path, version: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    command = [sys.executable, str(ROOT / ".ci" / "notes.py"), "--root", str(root), version]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+def test_notes_of_a_version(tmp_path) -> None:
+    pytest.importorskip("towncrier")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    waiting = tmp_path / "changelog.d"
+    waiting.mkdir()
+    (tmp_path / "CHANGELOG.md").write_text("# Changelog\n\n## 1.1.0 (2020-01-01)\n\n- Old.\n")
+    assert notes(tmp_path, "1.1.0").stdout == "- Old.\n"
+    missing = notes(tmp_path, "1.2.0")
+    assert (missing.returncode, missing.stderr) == (1, "CHANGELOG.md has no section for 1.2.0\n")
+    (waiting / "new.added.md").write_text("New thing.\n")
+    assert "- New thing." in notes(tmp_path, "1.2.0rc1").stdout
+    left = notes(tmp_path, "1.1.0")
+    assert left.returncode == 1
+    assert "new.added.md: not in the changelog yet" in left.stderr
+
+
+def test_fragments_are_sound_and_read_well() -> None:
+    """Towncrier writes the bullet; one of the fragment's own would be a second."""
+    kinds = ("added", "changed", "deprecated", "removed", "fixed", "security")
+    for path in (ROOT / "changelog.d").glob("*.md"):
+        if path.name != "README.md":
+            assert path.name.split(".")[-2] in kinds, path
+            assert not path.read_text(encoding="utf-8").startswith(("-", "*", "#")), path
 
 
 @pytest.mark.skipif(shutil.which("uv") is None, reason="building needs uv")

@@ -34,7 +34,7 @@ TOY = (
     "--quiet",
 )
 #: Programs that developers run and whose work is not a page's to test: they must be among the dev tools.
-TOOLS = ("pytest", "ruff", "mypy", "build", "twine")
+TOOLS = ("pytest", "ruff", "mypy", "build", "twine", "towncrier")
 _OWN_PATHS = ("examples/", "packages/", "docs/", "benchmarks/", ".ci/")
 
 
@@ -156,6 +156,9 @@ class Runner:
             return self._script(arguments[0], arguments[1:], module=False)
         if program in TOOLS:
             return self._tool(program)
+        if self.parse_only and program == "bash":
+            assert (self.page.root / arguments[0]).is_file(), f"there is no {arguments[0]}"
+            return None
         raise AssertionError(f"nothing tests a command of {program!r}: {command}")
 
     def _losskit(self, arguments: list[str], sink: str) -> str | None:
@@ -175,8 +178,9 @@ class Runner:
 
     def _script(self, name: str, arguments: list[str], *, module: bool) -> str | None:
         if self.parse_only:
-            assert module or Path(name).is_file(), f"there is no {name}"
-            return _options_of_script(Path(name), arguments)
+            path = self.page.root / name if name.startswith(_OWN_PATHS) else Path(name)
+            assert module or path.is_file(), f"there is no {name}"
+            return _options_of_script(path, arguments)
         folder = [] if module else [str(Path(name).parent.resolve())]
         with (
             mock.patch.object(sys, "argv", [name, *arguments]),
