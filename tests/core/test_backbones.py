@@ -670,6 +670,40 @@ def test_the_compile_option_still_caches() -> None:
     torch.testing.assert_close(first, second)
 
 
+class Declines(Chain):
+    """Does not want to be compiled on this machine's device."""
+
+    def gains_from_compile(self, device: str) -> bool:
+        return device != "cpu"
+
+
+def build_declining() -> Declines:
+    return Declines()
+
+
+def test_who_asks_to_compile_shares_with_who_does_not_where_the_network_declines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_compiler(*args: object, **kwargs: object) -> None:
+        raise AssertionError("compiled")
+
+    monkeypatch.setattr(torch, "compile", no_compiler)
+    plain = shared_backbone(build_declining, layers=("a",))
+    asking = shared_backbone(build_declining, layers=("b",), compile=True)
+    bf16 = shared_backbone(build_declining, layers=("b",), compile=True, precision="bf16")
+    pred, target, start = image(requires_grad=True), image(), plain.passes
+    with losskit.shared_features():
+        for backbone in (plain, asking):
+            backbone.features(pred)
+            backbone.features(target, grad=False)
+        assert plain.passes - start == 2
+        bf16.features(pred)  # another type: another pass
+    assert plain.passes - start == 3
+    willing = shared_backbone(build_chain, "one", layers=("a",), compile=True)
+    with pytest.raises(AssertionError, match="compiled"):
+        willing.features(pred)
+
+
 # --- for authors ----------------------------------------------------------------------------
 
 

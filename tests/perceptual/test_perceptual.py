@@ -366,6 +366,17 @@ def test_a_trunk_is_one_for_perceptual_and_style_and_other_losses() -> None:
     assert perceptual.backbone.passes - start == 2
 
 
+def test_on_the_cpu_a_vgg_is_one_pass_for_those_who_ask_to_compile_too() -> None:
+    options = {"weights": "random", "data_range": 1.0}
+    perceptual = PerceptualLoss(LAYERS, vgg_type="vgg11", compile=True, **options)
+    style = StyleLoss({"relu1_1": 1.0}, backbone="vgg11", **options)
+    pred, target = images(low=0.0)
+    start = style.backbone.passes
+    with losskit.shared_features():
+        perceptual(pred, target) + style(pred, target)
+    assert style.backbone.passes - start == 2
+
+
 # --- weights --------------------------------------------------------------------------------
 
 

@@ -42,7 +42,6 @@ class Backbone:
         self._register()
 
     def _register(self) -> None:
-        self.group = self.trunk.group(self.mode)
         with self.trunk.lock:
             self.trunk.users.add(self)
 
@@ -74,7 +73,7 @@ class Backbone:
             kind = image.dtype if isinstance(image, Tensor) else type(image).__name__
             raise TypeError(f"an image must be a floating point tensor, not {kind}")
         if torch.compiler.is_compiling():
-            values = self.trunk.run(image, self.names, self.mode, grad=grad)
+            values = self._run(image, self.names, grad)
             return dict(zip(self.layers, values, strict=True))
         stamp = stamp_of(image)
         if stamp is None:
@@ -91,8 +90,10 @@ class Backbone:
         trunk, step = self.trunk, current_step()
         has_graph = grad and torch.is_grad_enabled() and image.requires_grad
         inference = torch.is_inference_mode_enabled()
-        layers = set(self.names) if step is None else trunk.wanted(self, step.users())
-        key = (id(trunk), self.group, id(image))
+        kind = image.device.type
+        group = trunk.group(trunk.mode_on(kind, self.mode))
+        layers = set(self.names) if step is None else trunk.wanted(self, step.users(), kind)
+        key = (id(trunk), group, id(image))
         entry = None if step is None else step.entries.get(key)
         if (
             entry is not None
@@ -105,7 +106,7 @@ class Backbone:
         lasting = stamp.version is not None and (not grad or not image.requires_grad)
         if lasting:
             with trunk.lock:
-                known = trunk.cache.get(self.group, image, stamp)
+                known = trunk.cache.get(group, image, stamp)
             if known is not None:
                 if layers <= known.keys():
                     return known
@@ -113,16 +114,20 @@ class Backbone:
         features = self._compute(image, layers, grad)
         if lasting:
             with trunk.lock:
-                trunk.cache.put(self.group, image, stamp, features)
+                trunk.cache.put(group, image, stamp, features)
         if step is not None:  # the cache is small; a step may hold more images than it does
             step.entries[key] = StepEntry(trunk, image, stamp, has_graph, inference, features)
         return features
 
     def _compute(self, image: Tensor, layers: set[str], grad: bool) -> dict[str, Tensor]:
         names = tuple(sorted(layers))
-        values = self.trunk.run(image, names, self.mode, grad=grad)
+        values = self._run(image, names, grad)
         self.trunk.passes += 1
         return dict(zip(names, values, strict=True))
+
+    def _run(self, image: Tensor, names: tuple[str, ...], grad: bool) -> tuple[Tensor, ...]:
+        mode = self.trunk.mode_on(image.device.type, self.mode)
+        return self.trunk.run(image, names, mode, grad=grad)
 
     def __copy__(self) -> Backbone:
         twin = object.__new__(Backbone)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -40,15 +39,14 @@ class FeatureNetwork(nn.Module):
             )
         return layer
 
-    def compiled(self, device: str) -> Callable[..., tuple[Tensor, ...]]:
-        """What ``compile=True`` runs: the network through ``torch.compile``, unless it knows better.
+    def gains_from_compile(self, device: str) -> bool:
+        """Whether ``compile=True`` is to be heeded; a subclass may know that it is faster without.
 
         Args:
             device: the kind it will run on: ``"cpu"``, ``"cuda"``, ...
         """
         del device
-        run: Callable[..., tuple[Tensor, ...]] = torch.compile(self)
-        return run
+        return True
 
     def train(self, mode: bool = True) -> FeatureNetwork:
         """Stay in evaluation mode: a trunk is frozen for good."""

@@ -50,12 +50,19 @@ class Trunk:
         with self.lock:
             return self._groups.setdefault(mode, len(self._groups))
 
-    def wanted(self, user: Backbone, users: list[Backbone] | None) -> set[str]:
-        """The layers that the users of one mode want."""
+    def mode_on(self, kind: str, mode: Mode) -> Mode:
+        """The mode in truth: ``compile`` only where the network gains from it on such a device."""
+        if mode.compile and not self.network.gains_from_compile(kind):
+            return mode._replace(compile=False)
+        return mode
+
+    def wanted(self, user: Backbone, users: list[Backbone] | None, kind: str) -> set[str]:
+        """The layers that the users want who run the network as this one does."""
         with self.lock:
             everyone = list(self.users) if users is None else [u for u in users if u.trunk is self]
         layers = set(user.names)
-        return layers.union(*(u.names for u in everyone if u.mode == user.mode))
+        mode = self.mode_on(kind, user.mode)
+        return layers.union(*(u.names for u in everyone if self.mode_on(kind, u.mode) == mode))
 
     def run(
         self, image: Tensor, layers: tuple[str, ...], mode: Mode, *, grad: bool
@@ -87,8 +94,7 @@ class Trunk:
             if key not in self._ready:
                 if mode.compile:
                     plain = self.prepare(kind, index, dtype, mode._replace(compile=False))
-                    assert isinstance(plain, FeatureNetwork)
-                    self._ready[key] = plain.compiled(kind)
+                    self._ready[key] = torch.compile(plain)
                 else:
                     device = torch.device(kind) if index is None else torch.device(kind, index)
                     self._ready[key] = self._copy(device, dtype, mode.channels_last)

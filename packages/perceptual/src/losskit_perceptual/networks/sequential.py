@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -34,11 +33,9 @@ class SequentialNetwork(FeatureNetwork):
         """An index; ``"features.4"`` is ``"4"``."""
         return super().resolve(layer.removeprefix("features."))
 
-    def compiled(self, device: str) -> Callable[..., tuple[Tensor, ...]]:
-        """Itself on the CPU, where the chain run by hand is faster than what the compiler makes."""
-        if device == "cpu" and self._chain is not None:
-            return self
-        return super().compiled(device)
+    def gains_from_compile(self, device: str) -> bool:
+        """Not on the CPU, where the chain run by hand is faster than what the compiler makes."""
+        return device != "cpu" or self._chain is None
 
     def forward(self, image: Tensor, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
         """Run to the deepest of ``layers``."""
