@@ -130,6 +130,15 @@ def test_a_wrong_command_fails_without_being_run(command, fault, monkeypatch, ca
     parse_losskit(["atlas", "--out", "x"], ROOT)
 
 
+def test_arguments_are_appended_before_a_comment(capsys) -> None:
+    for note, fault in (
+        ("losskit list: --nonsense", "2"),
+        ("losskit show: x", "begins"),
+    ):
+        with pytest.raises((AssertionError, SystemExit), match=fault):
+            run_block("losskit list  # all", {"with": [note]}, PAGE, console=False)
+
+
 def test_output_is_compared() -> None:
     run_block("$ losskit list --tag pixel\nL1Loss\nMSELoss\n", {}, PAGE, console=True)
     for wrong in ("MSELoss\nL1Loss\n", "NoSuchLoss\n"):

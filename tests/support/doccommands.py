@@ -72,7 +72,7 @@ def run_block(
             Runner(page, parse_only=False)(command)
         for command, expected in commands:
             more = next((text for start, text in extra.items() if command.startswith(start)), "")
-            printed = runner(f"{command} {more}")
+            printed = runner(f"{command.partition(' # ')[0]} {more}")
             if expected:
                 assert printed is not None, f"the output of {command!r} is shown but not compared"
                 compare(printed, expected, command)
@@ -276,24 +276,16 @@ def parse_losskit(arguments: list[str], root: Path) -> argparse.Namespace:
         if word.startswith(_OWN_PATHS) and not word.startswith("docs/_extra"):
             assert (root / word).exists(), f"there is no {word}"
     if [name, *rest[:1]] == ["gan", "train"]:
-        _check_config(parsed)
+        from losskit_gan.cli import _overrides
+        from losskit_gan.trainer.config import load_train_config
+
+        load_train_config(parsed.config, _overrides(parsed))
     if [name, *rest[:1]] == ["weights", "pull"]:
-        _check_weights(rest[1:])
+        from losskit.registry import list_weights
+
+        unknown = set(rest[1:]) - {spec.name for spec in list_weights()}
+        assert not unknown, f"no plugin has the weights {', '.join(unknown)}"
     return parsed
-
-
-def _check_config(parsed: argparse.Namespace) -> None:
-    from losskit_gan.cli import _overrides
-    from losskit_gan.trainer.config import load_train_config
-
-    load_train_config(parsed.config, _overrides(parsed))
-
-
-def _check_weights(names: Sequence[str]) -> None:
-    from losskit.registry import list_weights
-
-    known = {spec.name for spec in list_weights()}
-    assert set(names) <= known, f"no plugin has the weights {set(names) - known}"
 
 
 def _options_of_script(path: Path, arguments: Sequence[str]) -> None:
