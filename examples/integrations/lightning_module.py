@@ -37,19 +37,20 @@ class DenoisingModule(L.LightningModule):
         return torch.optim.Adam(self.model.parameters(), lr=3e-3)
 
 
-def train(epochs: int = 5) -> list[float]:
-    """The total of each step."""
+def train(epochs: int = 5, *, accumulation: int = 1) -> list[float]:
+    """The total of each batch."""
     torch.manual_seed(0)
     module = DenoisingModule(Path(__file__).with_name("objective.yaml"))
     trainer = L.Trainer(
         max_epochs=epochs,
+        accumulate_grad_batches=accumulation,
         accelerator="cpu",
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(module, DataLoader(NoisyPictures(), batch_size=8))
+    trainer.fit(module, DataLoader(NoisyPictures(), batch_size=8 // accumulation))
     return module.totals
 
 
