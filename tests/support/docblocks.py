@@ -19,7 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
 from doccommands import Page, compare, run_block
 from sybil import Document, Example, Lexeme, Region
 from sybil.evaluators.python import PythonEvaluator
@@ -123,12 +122,16 @@ def _commands(block: Block, example: Example) -> None:
 
 
 def _yaml(block: Block, example: Example) -> None:
-    """A config is built as what its keys say it is."""
+    """A config is built as what its keys say it is; ``# faces.yaml`` on its first line names its file."""
     import losskit
+    from losskit.config import read_config
 
-    config = yaml.safe_load(block.source)
-    assert isinstance(config, dict), "a YAML block is a mapping"
-    _write_named(block)
+    named = re.match(
+        r"# ([\w-]+\.ya?ml)\n", block.source
+    )  # later blocks of the page read that file
+    path = Path(named[1] if named else "block.yaml")
+    path.write_text(block.source, encoding="utf-8")
+    config = read_config(path)
     try:
         _built(config)
     except losskit.errors.WeightsError:  # all but the file was right; now the rest
@@ -156,12 +159,6 @@ def _random(config: Any) -> Any:
     if isinstance(config, dict):
         return {k: "random" if k == "weights" else _random(v) for k, v in config.items()}
     return [_random(item) for item in config] if isinstance(config, list) else config
-
-
-def _write_named(block: Block) -> None:
-    """``# faces.yaml`` on the first line: later blocks of the page read that file."""
-    if named := re.match(r"# ([\w-]+\.ya?ml)\n", block.source):
-        Path(named[1]).write_text(block.source, encoding="utf-8")
 
 
 def _toctree(block: Block, example: Example) -> None:
