@@ -42,14 +42,14 @@ class ObjectiveTrainer(Trainer):
                 self._terms.setdefault(name, []).append(value)
         return (out.total, {"pred": pred}) if return_outputs else out.total
 
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+    def log(self, logs: dict[str, float], *more: Any) -> None:
         logs.update({name: float(torch.stack(v).mean()) for name, v in self._terms.items()})
         self._terms.clear()
-        super().log(logs, start_time)
+        super().log(logs, *more)
 
 
 def make_trainer(epochs: int, folder: str | None = None, *, accumulation: int = 1) -> Trainer:
-    """A trainer that takes the same steps as the other three loops."""
+    """A trainer that takes the same steps as the other three loops, but for the order of the data."""
     torch.manual_seed(0)
     arguments = TrainingArguments(
         output_dir=folder or tempfile.mkdtemp(),
@@ -59,7 +59,6 @@ def make_trainer(epochs: int, folder: str | None = None, *, accumulation: int = 
         learning_rate=3e-3,
         lr_scheduler_type="constant",
         max_grad_norm=0.0,
-        train_sampling_strategy="sequential",
         use_cpu=True,
         remove_unused_columns=False,  # it would look for the inputs in the model's signature
         report_to=[],

@@ -93,9 +93,12 @@ def test_lightning_logs_the_terms(load) -> None:
 
 @pytest.mark.filterwarnings("ignore")  # transformers' own
 @pytest.mark.parametrize("accumulation", [1, 2])
-def test_hf_trainer_is_the_plain_loop(load, plain, tmp_path, accumulation) -> None:
+def test_hf_trainer_is_the_plain_loop(load, plain, tmp_path, monkeypatch, accumulation) -> None:
     pytest.importorskip("transformers")
     trainer = load("hf_trainer").make_trainer(2, str(tmp_path), accumulation=accumulation)
+    in_order = torch.utils.data.DataLoader(trainer.train_dataset, batch_size=8 // accumulation)
+    loader = trainer.accelerator.prepare(in_order)
+    monkeypatch.setattr(trainer, "get_train_dataloader", lambda: loader)
     trainer.train()
     totals = [float(total) for total in trainer.totals]
     assert means(totals, accumulation) == pytest.approx(plain, rel=1e-5)
