@@ -523,6 +523,8 @@ def test_wrong_images_are_told(change: Any, error: type[Exception], message: str
         loss(pred, change(target))
     with pytest.raises(ValueError, match=r"pred must be an RGB batch \(b, 3, h, w\)"):
         loss(pred[:, :1], target[:, :1])
+    with pytest.raises(ValueError, match="pred must hold at least one image and pixel"):
+        loss(pred[:0], target[:0])
     with pytest.raises(ValueError, match=r"mask must be \(b, 1, h, w\)"):
         loss(pred, target, torch.ones(2, 3, 4, 4))
 

@@ -11,12 +11,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from losskit.backbones import shared_backbone
 from losskit.backbones.trunk import Precision
-from losskit.data_range import DataRange, RangeCheck, parse_data_range
-from losskit.loss import Loss
+from losskit.data_range import DataRange
 from losskit.reduction import Reduction, check_reduction, check_same_shape, reduce
-from losskit_perceptual.features import check_images, check_layer_weights, image_norm
+from losskit_perceptual.feature_loss import FeatureLoss
+from losskit_perceptual.features import check_layer_weights
 from losskit_perceptual.networks.families import find_recipe
 
 _EPS = 1e-5  # of the paper's relative distance, equation 2
@@ -156,7 +155,7 @@ def _best_matches(
     return best
 
 
-class ContextualLoss(Loss):
+class ContextualLoss(FeatureLoss):
     """Contextual loss over a frozen network's layers: for pairs that are not aligned.
 
     Args:
@@ -196,29 +195,25 @@ class ContextualLoss(Loss):
         channels_last: bool = False,
         compile: bool = False,
     ) -> None:
-        super().__init__()
-        check_reduction(reduction)
         check_options(bandwidth, distance, spatial_weight, chunk_size)
-        self.layer_weights = check_layer_weights(
-            "layer_weights", {"relu3_4": 1.0} if layer_weights is None else layer_weights
-        )
-        self.bandwidth = bandwidth
-        self.distance = distance
-        self.spatial_weight = spatial_weight
-        self.chunk_size = chunk_size
-        self.reduction: Reduction = reduction
-        span = parse_data_range(data_range)
-        recipe = find_recipe(backbone, weights)
-        self.backbone = shared_backbone(
-            recipe.build,
-            *recipe.args,
-            layers=self.layer_weights,
-            transform=image_norm(recipe.norm, span, use_input_norm),
+        if layer_weights is None:
+            layer_weights = {"relu3_4": 1.0}
+        layer_weights = check_layer_weights("layer_weights", layer_weights)
+        super().__init__(
+            find_recipe(backbone, weights),
+            layer_weights,
+            data_range=data_range,
+            use_input_norm=use_input_norm,
+            reduction=reduction,
             precision=precision,
             channels_last=channels_last,
             compile=compile,
         )
-        self._check_range = RangeCheck(span, type(self).__name__)
+        self.layer_weights = layer_weights
+        self.bandwidth = bandwidth
+        self.distance = distance
+        self.spatial_weight = spatial_weight
+        self.chunk_size = chunk_size
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
         """Compare images.
@@ -234,10 +229,7 @@ class ContextualLoss(Loss):
             ValueError: shapes do not fit.
             TypeError: an image is no floating point tensor.
         """
-        check_images(pred, target)
-        self._check_range(pred=pred, target=target)
-        fake = self.backbone.features(pred)
-        real = self.backbone.features(target, grad=False)
+        fake, real = self.features(pred, target)
         values = [
             weight
             * contextual_loss(

@@ -10,14 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from losskit.backbones import InputNorm, shared_backbone
+from losskit.backbones import BackboneRecipe
 from losskit.backbones.trunk import Precision
-from losskit.data_range import DataRange, RangeCheck, parse_data_range
+from losskit.data_range import DataRange
 from losskit.errors import WeightsError
-from losskit.loss import Loss
-from losskit.reduction import Reduction, check_reduction, reduce
+from losskit.reduction import Reduction, reduce
 from losskit.weights import load_weights
-from losskit_perceptual.features import check_images
+from losskit_perceptual.feature_loss import FeatureLoss
 from losskit_perceptual.networks.dists import CHANNELS, DistsNetwork, build_dists
 from losskit_perceptual.networks.pretrained import check_weights
 
@@ -63,7 +62,7 @@ def dists_distance(
     return reduce(1 - similarity, reduction)
 
 
-class DISTS(Loss):
+class DISTS(FeatureLoss):
     """Deep image structure and texture similarity: lower is more alike, tolerant of texture.
 
     The weights of its terms are those that torchmetrics ships (the authors').
@@ -95,21 +94,16 @@ class DISTS(Loss):
         channels_last: bool = False,
         compile: bool = False,
     ) -> None:
-        super().__init__()
-        check_reduction(reduction)
         check_weights("vgg16", weights)
-        self.reduction: Reduction = reduction
-        low, high = parse_data_range(data_range)
-        self.backbone = shared_backbone(
-            build_dists,
-            weights,
-            layers=DistsNetwork.layer_names,
-            transform=InputNorm(low=low, high=high),
+        super().__init__(
+            BackboneRecipe(build_dists, (weights,)),
+            DistsNetwork.layer_names,
+            data_range=data_range,
+            reduction=reduction,
             precision=precision,
             channels_last=channels_last,
             compile=compile,
         )
-        self._check_range = RangeCheck((low, high), type(self).__name__)
         state = load_weights(_published_terms())
         alpha, beta = (state[name].detach().float().flatten() for name in ("alpha", "beta"))
         total = alpha.sum() + beta.sum()
@@ -131,10 +125,7 @@ class DISTS(Loss):
             ValueError: shapes do not fit.
             TypeError: an image is no floating point tensor.
         """
-        check_images(pred, target)
-        self._check_range(pred=pred, target=target)
-        fake = self.backbone.features(pred)
-        real = self.backbone.features(target, grad=False)
+        fake, real = self.features(pred, target)
         return dists_distance(
             list(fake.values()),
             list(real.values()),

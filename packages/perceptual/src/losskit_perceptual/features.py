@@ -19,6 +19,9 @@ from losskit_perceptual.autograd import may_overwrite, only_autograd
 
 Criterion: TypeAlias = Literal["l1", "mse"]
 CRITERIA = ("l1", "mse")
+#: Elements compared at a time: what is made of them is gone through three times, in the processor's
+#: cache if it is no more.
+_CHUNK = 1 << 20
 
 
 class _MeanAbsolute(torch.autograd.Function):
@@ -33,11 +36,17 @@ class _MeanAbsolute(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, pred: Tensor, target: Tensor, link: Tensor) -> Tensor:
-        difference = pred - target
-        sign = (difference > 0).view(torch.int8)
-        sign.sub_((difference < 0).view(torch.int8))
+        sign = torch.empty_like(pred, dtype=torch.int8)
+        total = pred.new_zeros(())
+        rows = max(1, _CHUNK * len(pred) // max(1, pred.numel()))
+        parts = (torch.split(tensor, rows) for tensor in (pred, target, sign))
+        for fake, real, into in zip(*parts, strict=True):
+            difference = fake - real
+            torch.gt(difference, 0, out=into.view(torch.bool))
+            into.sub_((difference < 0).view(torch.int8))
+            total += difference.abs_().sum()
         ctx.save_for_backward(sign, link)
-        return difference.abs_().mean()
+        return total / pred.numel()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
@@ -136,6 +145,8 @@ def check_images(pred: Tensor, target: Tensor, mask: Tensor | None = None) -> No
             f"pred must be an RGB batch (b, 3, h, w), not {tuple(pred.shape)}; "
             "repeat a grey image's channel with .expand(-1, 3, -1, -1)"
         )
+    if not pred.numel():
+        raise ValueError(f"pred must hold at least one image and pixel, not {tuple(pred.shape)}")
     if mask is not None:
         fits = mask.ndim == 4 and mask.shape[1] == 1 and mask.shape[2:] == pred.shape[2:]
         if not fits or mask.shape[0] not in (1, pred.shape[0]):

@@ -8,18 +8,15 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from losskit.backbones import shared_backbone
 from losskit.backbones.trunk import Precision
-from losskit.data_range import DataRange, RangeCheck, parse_data_range
-from losskit.loss import Loss
-from losskit.reduction import Reduction, check_reduction, reduce
+from losskit.data_range import DataRange
+from losskit.reduction import Reduction, reduce
+from losskit_perceptual.feature_loss import FeatureLoss
 from losskit_perceptual.features import (
     CRITERIA,
     Criterion,
     check_choice,
-    check_images,
     check_layer_weights,
-    image_norm,
     layer_mask,
     per_sample,
 )
@@ -82,7 +79,7 @@ def _default_layers(name: str) -> dict[str, float]:
     }
 
 
-class PerceptualLoss(Loss):
+class PerceptualLoss(FeatureLoss):
     r"""Distance and style of features: components ``perceptual`` and ``style``.
 
     The network is frozen, shared with every other loss that looks through it, and in no
@@ -141,8 +138,6 @@ class PerceptualLoss(Loss):
         channels_last: bool = False,
         compile: bool = False,
     ) -> None:
-        super().__init__()
-        check_reduction(reduction)
         check_choice("criterion", criterion, CRITERIA)
         if backbone is None:
             check_choice("vgg_type", vgg_type, vgg.NAMES)
@@ -150,38 +145,34 @@ class PerceptualLoss(Loss):
             raise ValueError("perceptual_weight and style_weight are both 0: nothing is left")
         if norm_img is not None and data_range is not None:
             raise ValueError(f"give norm_img={norm_img!r} or data_range={data_range!r}, not both")
+        range_argument = "norm_img" if data_range is None else "data_range"
         if data_range is None:
-            span = (0.0, 1.0) if norm_img is False else (-1.0, 1.0)
-        else:
-            span = parse_data_range(data_range)
+            data_range = (0.0, 1.0) if norm_img is False else (-1.0, 1.0)
         if layer_weights is None:
             layer_weights = _default_layers(vgg_type)
-        self.layer_weights = check_layer_weights("layer_weights", layer_weights)
-        self.layer_weights_style = self.layer_weights
-        if layer_weights_style is not None:
-            self.layer_weights_style = check_layer_weights(
-                "layer_weights_style", layer_weights_style
-            )
-        self.perceptual_weight = perceptual_weight
-        self.style_weight = style_weight
-        self.criterion: Criterion = criterion
-        self.reduction: Reduction = reduction
-        recipe = find_recipe(vgg_type if backbone is None else backbone, weights)
-        self.backbone = shared_backbone(
-            recipe.build,
-            *recipe.args,
-            layers=(
-                *(self.layer_weights if perceptual_weight else ()),
-                *(self.layer_weights_style if style_weight else ()),
+        layer_weights = check_layer_weights("layer_weights", layer_weights)
+        if layer_weights_style is None:
+            layer_weights_style = layer_weights
+        layer_weights_style = check_layer_weights("layer_weights_style", layer_weights_style)
+        super().__init__(
+            find_recipe(vgg_type if backbone is None else backbone, weights),
+            (
+                *(layer_weights if perceptual_weight else ()),
+                *(layer_weights_style if style_weight else ()),
             ),
-            transform=image_norm(recipe.norm, span, use_input_norm),
+            data_range=data_range,
+            use_input_norm=use_input_norm,
+            reduction=reduction,
+            range_argument=range_argument,
             precision=precision,
             channels_last=channels_last,
             compile=compile,
         )
-        self._check_range = RangeCheck(
-            span, type(self).__name__, "norm_img" if data_range is None else "data_range"
-        )
+        self.layer_weights = layer_weights
+        self.layer_weights_style = layer_weights_style
+        self.perceptual_weight = perceptual_weight
+        self.style_weight = style_weight
+        self.criterion: Criterion = criterion
 
     def components(
         self, pred: Tensor, target: Tensor, mask: Tensor | None = None
@@ -201,10 +192,7 @@ class PerceptualLoss(Loss):
             ValueError: shapes do not fit.
             TypeError: an image is no floating point tensor.
         """
-        check_images(pred, target, mask)
-        self._check_range(pred=pred, target=target)
-        fake = self.backbone.features(pred)
-        real = self.backbone.features(target, grad=False)
+        fake, real = self.features(pred, target, mask)
         parts: dict[str, Tensor] = {}
         if self.perceptual_weight:
             parts["perceptual"] = self.perceptual_weight * perceptual_distance(

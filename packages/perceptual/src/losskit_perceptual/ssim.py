@@ -216,7 +216,13 @@ class SSIMLoss(Loss):
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
         """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``."""
-        similarity = ssim(
+        similarity = self._similarity(pred, target)
+        self._check_range(pred=pred, target=target)
+        return reduce(1 - similarity, self.reduction)
+
+    def _similarity(self, pred: Tensor, target: Tensor) -> Tensor:
+        """Of each sample."""
+        return ssim(
             pred,
             target,
             data_range=self.data_range,
@@ -224,11 +230,9 @@ class SSIMLoss(Loss):
             sigma=self.sigma,
             reduction="none",
         )
-        self._check_range(pred=pred, target=target)
-        return reduce(1 - similarity, self.reduction)
 
 
-class MSSSIMLoss(Loss):
+class MSSSIMLoss(SSIMLoss):
     """One minus [`ms_ssim`][losskit_perceptual.ssim.ms_ssim]: 0 for equal images, up to 1.
 
     Args:
@@ -250,21 +254,13 @@ class MSSSIMLoss(Loss):
         weights: Sequence[float] = MS_SSIM_WEIGHTS,
         reduction: Reduction = "mean",
     ) -> None:
-        super().__init__()
-        check_reduction(reduction)
-        _check_window(window_size)
+        super().__init__(data_range, window_size, sigma, reduction)
         if not weights:
             raise ValueError("weights must hold one exponent a scale, not none")
-        self.data_range = parse_data_range(data_range)
-        self.window_size = window_size
-        self.sigma = sigma
         self.weights = tuple(weights)
-        self.reduction: Reduction = reduction
-        self._check_range = RangeCheck(self.data_range, type(self).__name__)
 
-    def forward(self, pred: Tensor, target: Tensor) -> Tensor:
-        """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``."""
-        similarity = ms_ssim(
+    def _similarity(self, pred: Tensor, target: Tensor) -> Tensor:
+        return ms_ssim(
             pred,
             target,
             data_range=self.data_range,
@@ -273,5 +269,3 @@ class MSSSIMLoss(Loss):
             weights=self.weights,
             reduction="none",
         )
-        self._check_range(pred=pred, target=target)
-        return reduce(1 - similarity, self.reduction)

@@ -10,18 +10,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from losskit.backbones import shared_backbone
 from losskit.backbones.trunk import Precision
-from losskit.data_range import DataRange, RangeCheck, parse_data_range
-from losskit.loss import Loss
-from losskit.reduction import Reduction, check_reduction, reduce
+from losskit.data_range import DataRange
+from losskit.reduction import Reduction, reduce
+from losskit_perceptual.feature_loss import FeatureLoss
 from losskit_perceptual.features import (
     CRITERIA,
     Criterion,
     check_choice,
-    check_images,
     check_layer_weights,
-    image_norm,
     layer_mask,
     per_sample,
 )
@@ -144,7 +141,7 @@ def style_distance(
     return reduce(total, reduction)
 
 
-class StyleLoss(Loss):
+class StyleLoss(FeatureLoss):
     """How differently two images are painted, wherever things are: Gram matrices of a network.
 
     Args:
@@ -182,28 +179,24 @@ class StyleLoss(Loss):
         channels_last: bool = False,
         compile: bool = False,
     ) -> None:
-        super().__init__()
-        check_reduction(reduction)
         check_choice("criterion", criterion, CRITERIA)
         check_choice("normalize", normalize, _NORMS)
         if layer_weights is None:
             layer_weights = {f"relu{block}_1": 1.0 for block in range(1, 6)}
-        self.layer_weights = check_layer_weights("layer_weights", layer_weights)
-        self.criterion: Criterion = criterion
-        self.normalize: GramNorm = normalize
-        self.reduction: Reduction = reduction
-        span = parse_data_range(data_range)
-        recipe = find_recipe(backbone, weights)
-        self.backbone = shared_backbone(
-            recipe.build,
-            *recipe.args,
-            layers=self.layer_weights,
-            transform=image_norm(recipe.norm, span, use_input_norm),
+        layer_weights = check_layer_weights("layer_weights", layer_weights)
+        super().__init__(
+            find_recipe(backbone, weights),
+            layer_weights,
+            data_range=data_range,
+            use_input_norm=use_input_norm,
+            reduction=reduction,
             precision=precision,
             channels_last=channels_last,
             compile=compile,
         )
-        self._check_range = RangeCheck(span, type(self).__name__)
+        self.layer_weights = layer_weights
+        self.criterion: Criterion = criterion
+        self.normalize: GramNorm = normalize
 
     def forward(self, pred: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """Compare how two images are painted.
@@ -220,11 +213,8 @@ class StyleLoss(Loss):
             ValueError: shapes do not fit.
             TypeError: an image is no floating point tensor.
         """
-        check_images(pred, target, mask)
-        self._check_range(pred=pred, target=target)
         return style_distance(
-            self.backbone.features(pred),
-            self.backbone.features(target, grad=False),
+            *self.features(pred, target, mask),
             self.layer_weights,
             criterion=self.criterion,
             normalize=self.normalize,

@@ -10,17 +10,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from losskit.backbones import shared_backbone
 from losskit.backbones.trunk import Precision
-from losskit.data_range import DataRange, RangeCheck, parse_data_range
-from losskit.loss import Loss
-from losskit.reduction import Reduction, check_reduction, reduce
-from losskit_perceptual.features import (
-    check_images,
-    check_layer_weights,
-    image_norm,
-    layer_mask,
-)
+from losskit.data_range import DataRange
+from losskit.reduction import Reduction, reduce
+from losskit_perceptual.feature_loss import FeatureLoss
+from losskit_perceptual.features import check_layer_weights, layer_mask
 from losskit_perceptual.networks.families import find_recipe
 
 _EPS = 1e-8  # torchmetrics'; lpips adds 1e-10 to the norm instead, whose gradient is NaN at 0
@@ -110,8 +104,8 @@ def feature_distance(
     return reduce(total, reduction)
 
 
-class UnitFeatureLoss(Loss):
-    """What LPIPS and FeatureDistance share: a backbone, a range and the distance."""
+class UnitFeatureLoss(FeatureLoss):
+    """What LPIPS and FeatureDistance share: the distance."""
 
     def __init__(
         self,
@@ -126,22 +120,16 @@ class UnitFeatureLoss(Loss):
         channels_last: bool,
         compile: bool,
     ) -> None:
-        super().__init__()
-        check_reduction(reduction)
-        self.spatial = spatial
-        self.reduction: Reduction = reduction
-        span = parse_data_range(data_range)
-        recipe = find_recipe(backbone, weights)
-        self.backbone = shared_backbone(
-            recipe.build,
-            *recipe.args,
-            layers=layers,
-            transform=image_norm(recipe.norm, span, True),
+        super().__init__(
+            find_recipe(backbone, weights),
+            layers,
+            data_range=data_range,
+            reduction=reduction,
             precision=precision,
             channels_last=channels_last,
             compile=compile,
         )
-        self._check_range = RangeCheck(span, type(self).__name__)
+        self.spatial = spatial
 
     def layer_factors(self) -> list[Tensor | float]:
         """A head or a number per layer."""
@@ -163,10 +151,7 @@ class UnitFeatureLoss(Loss):
             ValueError: shapes do not fit.
             TypeError: an image is no floating point tensor.
         """
-        check_images(pred, target, mask)
-        self._check_range(pred=pred, target=target)
-        fake = self.backbone.features(pred)
-        real = self.backbone.features(target, grad=False)
+        fake, real = self.features(pred, target, mask)
         return feature_distance(
             list(fake.values()),
             list(real.values()),

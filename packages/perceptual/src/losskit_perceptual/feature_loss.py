@@ -1,0 +1,75 @@
+"""What losses over a frozen network's layers share: the network, the images' range, their checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import Tensor
+
+from losskit.backbones import BackboneRecipe, shared_backbone
+from losskit.backbones.trunk import Precision
+from losskit.data_range import DataRange, RangeCheck, parse_data_range
+from losskit.loss import Loss
+from losskit.reduction import Reduction, check_reduction
+from losskit_perceptual.features import check_images, image_norm
+
+
+class FeatureLoss(Loss):
+    """A loss of two RGB images that sees them through a shared network.
+
+    Args:
+        recipe: how to make the network.
+        layers: the names of those that the loss looks at.
+        data_range: the images' range: 1, 255 or a pair.
+        use_input_norm: apply the network's own mean and std.
+        reduction: over samples: ``"mean"``, ``"sum"``, or ``"none"``.
+        precision: ``None``, ``"bf16"`` or ``"fp16"``, for the network only.
+        channels_last: faster convolutions on many devices.
+        compile: run the network through ``torch.compile``.
+        range_argument: the loss's argument that sets the range, for the warning.
+
+    Raises:
+        ValueError: an option is unknown, or the network lacks a layer.
+        WeightsError: the weights cannot be had.
+    """
+
+    def __init__(
+        self,
+        recipe: BackboneRecipe,
+        layers: Iterable[str],
+        *,
+        data_range: DataRange,
+        reduction: Reduction,
+        precision: Precision | None,
+        channels_last: bool,
+        compile: bool,
+        use_input_norm: bool = True,
+        range_argument: str = "data_range",
+    ) -> None:
+        super().__init__()
+        check_reduction(reduction)
+        self.reduction: Reduction = reduction
+        span = parse_data_range(data_range)
+        self.backbone = shared_backbone(
+            recipe.build,
+            *recipe.args,
+            layers=layers,
+            transform=image_norm(recipe.norm, span, use_input_norm),
+            precision=precision,
+            channels_last=channels_last,
+            compile=compile,
+        )
+        self._check_range = RangeCheck(span, type(self).__name__, range_argument)
+
+    def features(
+        self, pred: Tensor, target: Tensor, mask: Tensor | None = None
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Both images' features by layer, the target's without gradient.
+
+        Raises:
+            ValueError: shapes do not fit.
+            TypeError: an image is no floating point tensor.
+        """
+        check_images(pred, target, mask)
+        self._check_range(pred=pred, target=target)
+        return self.backbone.features(pred), self.backbone.features(target, grad=False)
