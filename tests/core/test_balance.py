@@ -251,6 +251,18 @@ def test_drawing_is_xml_whatever_the_names() -> None:
     assert "loss_<&>" in list(root.itertext())
 
 
+@pytest.mark.parametrize("length", [5, 40, 90])
+def test_drawing_has_room_for_long_names(length) -> None:
+    name = "loss_" + "m" * (length - 5)
+    drawing = ET.fromstring(draw(report(Objective([Term(Parts(), loss_name=name)]), [batch()])))
+    texts = [e for e in drawing.iter() if e.tag.endswith("text")]
+    (shown,) = [e for e in texts if e.text and e.text.startswith("loss_")]
+    assert len(shown.text) <= 48
+    assert float(shown.get("x")) >= 7 * len(shown.text)  # its right end: no letter is cut off
+    assert "mean of 1 batch" in " ".join(drawing.itertext())
+    assert "batches" not in " ".join(drawing.itertext())
+
+
 def test_round_ticks() -> None:
     assert ticks(0, 1, 5) == [0, 0.2, 0.4, 0.6, 0.8, 1]
     assert ticks(0, 47, 5) == [0, 10, 20, 30, 40]
