@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import signal
 import sys
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
@@ -457,6 +458,30 @@ def test_unwritable_folder_is_one_line(tmp_path, capsys) -> None:
     argv = ["atlas", "--loss", "L1Loss", "--size", "16", "--out", str(tmp_path / "file")]
     assert main(argv) == 1
     assert "cannot write to" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_is_found_out_before_measuring(tmp_path, capsys) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["atlas", "--out", str(tmp_path / "file" / "atlas")]) == 1
+    assert capsys.readouterr().err.startswith("losskit: cannot write to")  # nothing was measured
+
+
+def test_ctrl_c_leaves_the_page_of_what_was_measured(core_only, tmp_path, capsys) -> None:
+    @losskit.register(summary="Is stopped while it is measured.")
+    def stopped(pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 5:
+            signal.raise_signal(signal.SIGINT)
+        return (pred - target).abs().mean()
+
+    calls = 0
+    argv = [word for name in ("L1Loss", "stopped", "MSELoss") for word in ("--loss", name)]
+    assert main(["atlas", *argv, "--size", "16", "--out", str(tmp_path), "--json"]) == 130
+    captured = capsys.readouterr()
+    assert [loss["loss"] for loss in json.loads(captured.out)["losses"]] == ["L1Loss", "stopped"]
+    assert "the page has what was measured: 2" in captured.err
+    assert (tmp_path / "index.html").exists()
 
 
 def test_cost_is_measured_beside_a_tracers_tensors() -> None:

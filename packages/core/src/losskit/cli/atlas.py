@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from losskit.cli.evaluate import parse_loss
 from losskit.cli.images import read_image
 from losskit.cli.listing import add_json, print_json
-from losskit.cli.progress import let_threads_sleep, steps_of
+from losskit.cli.progress import interrupt, let_threads_sleep, steps_of
 from losskit.errors import ConfigError, LosskitError
 from losskit.spec import one_line
 
@@ -75,9 +75,19 @@ def _atlas(arguments: argparse.Namespace) -> int:
     found = find_image_losses(configs, size=arguments.size, true_weights=arguments.true_weights)
     total = sum(len(list_losses()) if config["type"] == "all" else 1 for config in configs)
     total = total or len(list_losses())
+    try:
+        arguments.out.mkdir(parents=True, exist_ok=True)  # found out before minutes of measuring
+    except OSError as error:
+        raise LosskitError(f"cannot write to {arguments.out}: {one_line(error)}") from error
     # Libraries that fetch weights print; what goes to stdout is the report only.
-    with steps_of(total, "measuring") as show, contextlib.redirect_stdout(sys.stderr):
+    with (
+        steps_of(total, "measuring") as show,
+        contextlib.redirect_stdout(sys.stderr),
+        interrupt() as interrupted,
+    ):
         for item in found:
+            if interrupted.is_set():
+                break
             if isinstance(item, tuple):
                 skipped.append(item)
                 continue
@@ -89,11 +99,14 @@ def _atlas(arguments: argparse.Namespace) -> int:
     if not entries:
         reasons = "; ".join(f"{name}: {why}" for name, why in skipped[:5])
         raise LosskitError(f"no loss could be drawn{': ' if reasons else ''}{reasons}")
+    if interrupted.is_set():
+        print(f"losskit: stopped; the page has what was measured: {len(entries)}", file=sys.stderr)
     try:
         page = write_page(entries, photos, skipped, arguments.out, version=__version__)
     except OSError as error:
         raise LosskitError(f"cannot write to {arguments.out}: {one_line(error)}") from error
-    return _report(page, entries, photos, skipped, as_json=arguments.json)
+    _report(page, entries, photos, skipped, as_json=arguments.json)
+    return 130 if interrupted.is_set() else 0
 
 
 def _report(
@@ -103,7 +116,7 @@ def _report(
     skipped: Sequence[tuple[str, str]],
     *,
     as_json: bool,
-) -> int:
+) -> None:
     from losskit.atlas.subjects import NO_IMAGE
     from losskit.atlas.tables import as_data
 
@@ -122,7 +135,6 @@ def _report(
             f"{page}: {_count(entries, 'loss', 'es')} on {_count(photos, 'photograph')}"
             + (f"; {_count(others, 'other')} without an image to judge" if others else "")
         )
-    return 0
 
 
 def _count(things: Sequence[object], word: str, more: str = "s") -> str:
