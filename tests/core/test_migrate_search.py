@@ -256,6 +256,7 @@ def test_what_holds_no_loss_is_passed_over_in_silence(tmp_path, text) -> None:
         "model = build_model()",
         "model = dict(**shared())",
         "model = dict(criterion=make())",
+        "model = dict(pixel_loss=dict(type=pick('L1'), loss_weight=2))",
         "model = dict(head=dict(loss_cls=make()))",
         "model = dict(aux=[dict(type='L1Loss'), other])",
         "aux = [make('L1Loss') for _ in range(2)]",

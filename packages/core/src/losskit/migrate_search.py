@@ -74,7 +74,7 @@ def _unread(
         if path and is_loss(value):
             return
         for key, item in value.items():
-            if key != "type":
+            if key != "type" or type_of(value) is None:  # a class's name is no mystery
                 yield from _unread(item, f"{path}.{key}" if path else str(key))
     elif isinstance(value, (list, tuple)):
         beside = any(map(is_loss, value))
