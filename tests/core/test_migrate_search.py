@@ -171,6 +171,14 @@ def test_newer_style_updates_merge(tmp_path) -> None:
     ]
 
 
+def test_newer_style_without_its_base(tmp_path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    result = read(tmp_path / "a" / "b", LAZY)
+    (note,) = result.notes
+    assert note == "the base zoo/configs/net.py is not there: its losses are missing here"
+    assert found(result) == [("model.cleaning_loss", "L1Loss")]
+
+
 def test_bases_that_are_not_there(tmp_path) -> None:
     bases = "['_base_/default_runtime.py', '_base_/datasets/set5.py', '_base_/models/net.py']"
     (note,) = read(tmp_path, f"_base_ = {bases}\nmodel = dict(l=dict(type='L1Loss'))").notes

@@ -126,6 +126,8 @@ class _Reader(Expressions):
                     keywords=keywords,
                 )
             ) if len(args) < 2:
+                if self.lazy and isinstance(owner, ast.Name):  # of a base that is not there
+                    self.values.setdefault(owner.id, {})
                 below = self.owner(owner)
                 over = self.value(ast.Call(ast.Name("dict"), args, keywords))
                 if isinstance(below, dict) and isinstance(over, Mapping):
