@@ -9,8 +9,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from losskit_perceptual.networks import frozen_chain
 from losskit_perceptual.networks.frozen_chain import FrozenChain
 from losskit_perceptual.networks.vgg import VggNetwork
+
+
+@pytest.fixture(autouse=True, params=["whole", "in pieces"])
+def _pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large layers are run a few samples at a time: here all are, or none is."""
+    monkeypatch.setattr(frozen_chain, "_PIECE", 1 << 40 if request.param == "whole" else 1)
 
 
 def chain_of(
@@ -80,6 +87,28 @@ def test_a_whole_vgg_in_float32() -> None:
     (want,) = torch.autograd.grad(total(theirs), image)
     torch.testing.assert_close(ours[-1], theirs[-1], rtol=1e-4, atol=1e-4)
     assert (got - want).norm() < 1e-4 * want.norm()
+
+
+@pytest.mark.parametrize("wanted", [(1,), (6,), (1, 2, 6), (4, 5)])
+def test_pieces_need_not_be_equal_nor_hold_every_layer(
+    monkeypatch: pytest.MonkeyPatch, wanted: tuple[int, ...]
+) -> None:
+    plain, chain = chain_of(*small())
+    image = torch.randn(5, 3, 8, 8, dtype=torch.float64, requires_grad=True)
+    widest = 5 * 8 * 8 * 8  # bytes of a sample in the layers with 5 channels
+    monkeypatch.setattr(frozen_chain, "_PIECE", 2 * widest)
+    shapes: list[int] = []
+    run = chain.steps[0].forward
+    monkeypatch.setattr(
+        chain.steps[0], "forward", lambda x, **how: shapes.append(len(x)) or run(x, **how)
+    )
+    ours, theirs = chain(image, wanted), plainly(plain, image, wanted)
+    assert shapes == [2, 2, 1]
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+    (got,) = torch.autograd.grad(total(ours), image)
+    (want,) = torch.autograd.grad(total(theirs), image)
+    torch.testing.assert_close(got, want, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("through", ["one", "two"])

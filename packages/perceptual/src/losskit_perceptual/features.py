@@ -21,7 +21,7 @@ Criterion: TypeAlias = Literal["l1", "mse"]
 CRITERIA = ("l1", "mse")
 #: Elements compared at a time: what is made of them is gone through three times, in the processor's
 #: cache if it is no more.
-_CHUNK = 1 << 20
+_CHUNK = 1 << 22
 
 
 class _MeanAbsolute(torch.autograd.Function):

@@ -6,160 +6,37 @@ pixel each pooling took: a byte an element or less. And since the weights never 
 convolution's gradient is a forward convolution with the kernel turned round, the faster of the two
 (kept beside the weights, so the network takes twice their memory: 80 MB more for a VGG-19).
 
-Values are those of the plain layers; gradients are the same sums in another order.
+The first layers, whose outputs are the largest, are run a few samples at a time: what they leave
+behind is then small enough to be used again, where a batch's would be handed back to the system
+and faulted in page by page for the next layer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from losskit_perceptual.autograd import may_overwrite, only_autograd
+from losskit_perceptual.networks.frozen_steps import STEPS, Kept
 
-#: Elements gated at a time: few enough that their mask, widened, stays in the processor's cache.
-_CHUNK = 1 << 18
-#: The pixels of a 2x2 window, in reading order.
-_WINDOW = ((0, 0), (0, 1), (1, 0), (1, 1))
-Kept: TypeAlias = "Tensor | None"
-
-
-class _Step:
-    """A layer: how it runs, and how a gradient comes back. ``own``: the input may be written over."""
-
-    @staticmethod
-    def fits(layer: Any) -> bool:
-        """Whether this class knows a layer with these settings."""
-        raise NotImplementedError
-
-    def __init__(self, layer: Any) -> None:
-        self.layer = layer
-
-    def forward(self, x: Tensor, *, own: bool, keep: bool) -> tuple[Tensor, Kept]:
-        """The output, and what ``backward`` will read of it."""
-        return self.layer(x), None
-
-    def backward(self, grad: Tensor, kept: Kept, size: torch.Size, *, own: bool) -> Tensor:
-        """The gradient of the input, which was of ``size``."""
-        raise NotImplementedError
+#: Bytes above which a layer's output is made in pieces. Half of what the C library keeps for itself
+#: at most (32 MiB in glibc) instead of giving it back.
+_PIECE = 20 << 20
+#: What a layer's backward pass will read, and the size of its input.
+Ran: TypeAlias = "tuple[Kept, torch.Size]"
 
 
-class _Convolution(_Step):
-    def __init__(self, layer: nn.Conv2d) -> None:
-        super().__init__(layer)
-        self._turned: tuple[tuple[int, int], Tensor] | None = None
+@dataclass
+class _Note:
+    """The layers that ran, in their order: the ``head`` first ones once a piece, then the others."""
 
-    @staticmethod
-    def fits(layer: nn.Conv2d) -> bool:
-        how = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups)
-        return how == ((3, 3), (1, 1), (1, 1), (1, 1), 1) and layer.padding_mode == "zeros"
-
-    def backward(self, grad: Tensor, kept: Kept, size: torch.Size, *, own: bool) -> Tensor:
-        return F.conv2d(grad, self._kernel(), padding=1)
-
-    def _kernel(self) -> Tensor:
-        """The kernel turned round: made once, and again should the weight have been written to."""
-        weight = self.layer.weight
-        state = (weight.data_ptr(), 0 if weight.is_inference() else weight._version)
-        if self._turned is None or self._turned[0] != state:
-            with torch.inference_mode(False), torch.no_grad():
-                turned: Tensor = weight.detach().flip(2, 3).transpose(0, 1)
-                turned = turned.clone(memory_format=torch.channels_last)
-            if type(turned) is not Tensor:  # a tracer's stand-in, of use to this call only
-                return turned
-            self._turned = (state, turned)
-        return self._turned[1]
-
-
-class _BatchNorm(_Step):
-    @staticmethod
-    def fits(layer: nn.BatchNorm2d) -> bool:
-        return layer.track_running_stats and layer.affine
-
-    def backward(self, grad: Tensor, kept: Kept, size: torch.Size, *, own: bool) -> Tensor:
-        scale: Tensor = (self.layer.running_var + self.layer.eps).rsqrt() * self.layer.weight
-        return grad * scale.detach().view(-1, 1, 1)
-
-
-class _Relu(_Step):
-    @staticmethod
-    def fits(layer: nn.ReLU) -> bool:  # noqa: ARG004
-        return True
-
-    def forward(self, x: Tensor, *, own: bool, keep: bool) -> tuple[Tensor, Kept]:
-        out = torch.relu_(x) if own else torch.relu(x)
-        return out, out > 0 if keep else None
-
-    def backward(self, grad: Tensor, kept: Kept, size: torch.Size, *, own: bool) -> Tensor:
-        assert kept is not None
-        return _gated_(grad, kept) if own else grad * kept
-
-
-class _Pool(_Step):
-    """2x2 maxima; of equals the first in reading order gets the gradient, as in torch."""
-
-    @staticmethod
-    def fits(layer: nn.MaxPool2d) -> bool:
-        def each(value: object, wanted: int) -> bool:
-            return value in (wanted, (wanted, wanted))
-
-        return (
-            each(layer.kernel_size, 2)
-            and each(layer.stride, 2)
-            and each(layer.padding, 0)
-            and each(layer.dilation, 1)
-            and not layer.ceil_mode
-            and not layer.return_indices
-        )
-
-    def forward(self, x: Tensor, *, own: bool, keep: bool) -> tuple[Tensor, Kept]:
-        height, width = (n // 2 * 2 for n in x.shape[2:])
-        if not height or not width:
-            return self.layer(x), None  # which says what is wrong
-        left, right = x[:, :, :height, :width:2], x[:, :, :height, 1:width:2]
-        row = torch.maximum(left, right)
-        out = torch.maximum(row[:, :, ::2], row[:, :, 1::2])
-        if not keep:
-            return out, None
-        at_right, below = right > left, row[:, :, 1::2] > row[:, :, ::2]
-        above, under = at_right[:, :, ::2], at_right[:, :, 1::2]
-        beside = above ^ ((above ^ under) & below)  # whichever row the maximum is in
-        return out, below.view(torch.uint8).mul_(2).add_(beside.view(torch.uint8))
-
-    def backward(self, grad: Tensor, kept: Kept, size: torch.Size, *, own: bool) -> Tensor:
-        assert kept is not None
-        height, width = (2 * n for n in grad.shape[2:])
-        if not own:
-            four = torch.stack([grad * (kept == k) for k in range(4)], 2)
-            image = F.pixel_shuffle(four.reshape(len(grad), -1, *grad.shape[2:]), 2)
-            return F.pad(image, (0, size[3] - width, 0, size[2] - height))
-        result = torch.empty(size, dtype=grad.dtype, memory_format=torch.channels_last)
-        result[:, :, height:], result[:, :, :, width:] = 0, 0
-        for sample, places, into in zip(grad, kept, result, strict=True):
-            for k, (y, x) in enumerate(_WINDOW):
-                torch.mul(sample, places == k, out=into[:, y:height:2, x:width:2])
-        return result
-
-
-def _gated_(grad: Tensor, mask: Tensor) -> Tensor:
-    """``grad.mul_(mask)``, which torch does by way of a whole mask of the gradient's type."""
-    if not grad.is_contiguous(memory_format=torch.channels_last):
-        return grad.mul_(mask)
-    values, gates = (t.permute(0, 2, 3, 1).reshape(-1) for t in (grad, mask))
-    for part, gate in zip(torch.split(values, _CHUNK), torch.split(gates, _CHUNK), strict=True):
-        part.mul_(gate.to(part.dtype))
-    return grad
-
-
-_STEPS: dict[type[nn.Module], type[_Step]] = {
-    nn.Conv2d: _Convolution,
-    nn.BatchNorm2d: _BatchNorm,
-    nn.ReLU: _Relu,
-    nn.MaxPool2d: _Pool,
-}
+    layers: list[Ran] = field(default_factory=list)
+    head: int = 0
+    tail: int = 0  # where the others begin
 
 
 class FrozenChain:
@@ -170,14 +47,14 @@ class FrozenChain:
     """
 
     def __init__(self, layers: Iterable[nn.Module]) -> None:
-        self.steps = [_STEPS[type(layer)](layer) for layer in layers]
+        self.steps = [STEPS[type(layer)](layer) for layer in layers]
 
     @staticmethod
     def fits(layers: Iterable[nn.Module]) -> bool:
         """Whether all layers are of the kinds that are known here, and nobody hooks into them."""
         return all(
-            type(layer) in _STEPS
-            and _STEPS[type(layer)].fits(layer)
+            type(layer) in STEPS
+            and STEPS[type(layer)].fits(layer)
             and not (layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks)
             for layer in layers
         )
@@ -195,37 +72,91 @@ class FrozenChain:
         if torch.is_grad_enabled() and image.requires_grad:
             features: tuple[Tensor, ...] = _Run.apply(image, self, wanted)
             return features
-        return self.forward(image, wanted)
+        return self.forward(image, wanted, None)
 
-    def forward(
-        self,
-        x: Tensor,
-        wanted: tuple[int, ...],
-        note: list[tuple[Kept, torch.Size]] | None = None,
-    ) -> tuple[Tensor, ...]:
-        """Run the layers; ``note`` receives what each one's gradient needs."""
-        found: list[Tensor] = []
+    def forward(self, x: Tensor, wanted: tuple[int, ...], note: _Note | None) -> tuple[Tensor, ...]:
+        """Run the layers; ``note`` receives what their gradients need."""
         if x.dtype != torch.float64:  # what oneDNN's convolutions and the poolings here are fast in
             x = x.contiguous(memory_format=torch.channels_last)
-        for index, step in enumerate(self.steps[: wanted[-1] + 1]):
+        depth = wanted[-1] + 1
+        head, rows = self._pieces(x, depth)
+        ran: list[Ran] | None = None if note is None else note.layers
+        found: dict[int, Tensor] = {}
+        for start in range(0, len(x) if head else 0, rows):
+            parts = self._forward(x[start : start + rows], range(head), wanted, ran)
+            for index, part in parts.items():
+                if index not in found:
+                    size = (len(x), *part.shape[1:])
+                    found[index] = torch.empty(
+                        size, dtype=part.dtype, memory_format=torch.channels_last
+                    )
+                found[index][start : start + rows] = part
+        if note is not None:
+            note.head, note.tail = head, len(note.layers)
+        found |= self._forward(found.get(head - 1, x), range(head, depth), wanted, ran)
+        return tuple(found[index] for index in wanted)
+
+    def _pieces(self, x: Tensor, depth: int) -> tuple[int, int]:
+        """How many of the layers are run in pieces, and how many samples a piece has."""
+        samples, channels, height, width = x.shape
+        head = largest = 0
+        for index, step in enumerate(self.steps[:depth]):
+            sample = channels * height * width * x.element_size()
+            if index and samples * sample > _PIECE:
+                head, largest = index + 1, max(largest, sample)
+            if isinstance(step.layer, nn.Conv2d):
+                channels = step.layer.out_channels
+            elif isinstance(step.layer, nn.MaxPool2d):
+                height, width = height // 2, width // 2
+        rows = max(1, _PIECE // max(1, largest))
+        return (head, rows) if rows < samples else (0, rows)
+
+    def _forward(
+        self, x: Tensor, layers: range, wanted: tuple[int, ...], ran: list[Ran] | None
+    ) -> dict[int, Tensor]:
+        """The outputs of those ``layers`` that are wanted, and of the last."""
+        found: dict[int, Tensor] = {}
+        for index in layers:
             size = x.shape
             # What nobody else has seen of the layer before may be written over.
             own = index > 0 and index - 1 not in wanted
-            x, kept = step.forward(x, own=own, keep=note is not None)
-            if note is not None:
-                note.append((kept, size))
-            if index in wanted:
-                found.append(x)
-        return tuple(found)
+            x, kept = self.steps[index].forward(x, own=own, keep=ran is not None)
+            if ran is not None:
+                ran.append((kept, size))
+            if index in wanted or index == layers[-1]:
+                found[index] = x
+        return found
 
-    def backward(
-        self, grads: dict[int, Tensor], note: Sequence[tuple[Kept, torch.Size]]
-    ) -> Tensor | None:
+    def backward(self, grads: Mapping[int, Tensor], note: _Note) -> Tensor | None:
         """The image's gradient from those of outputs, by index."""
-        grad: Tensor | None = None
-        own = False
+        top = max(grads, default=-1) + 1
         ours = all(may_overwrite(given) for given in grads.values())
-        for index in range(max(grads, default=-1), -1, -1):
+        grad = self._backward(grads, range(note.head, top), note.layers[note.tail :], None, ours)
+        if not note.head or not grads:
+            return grad
+        parts, start = [], 0
+        for first in range(0, note.tail, note.head):
+            ran = note.layers[first : first + note.head]
+            rows = slice(start, start + ran[0][1][0])
+            of_piece = {index: given[rows] for index, given in grads.items()}
+            behind = None if grad is None else grad[rows]
+            part = self._backward(of_piece, range(min(note.head, top)), ran, behind, ours)
+            assert part is not None
+            parts.append(part)
+            start = rows.stop
+        return torch.cat(parts)
+
+    def _backward(
+        self,
+        grads: Mapping[int, Tensor],
+        layers: range,
+        ran: Sequence[Ran],
+        grad: Tensor | None,
+        ours: bool,
+    ) -> Tensor | None:
+        """Take ``grad`` back through ``layers``; ``ours``: what is made on the way may be written over."""
+        own = ours and grad is not None
+        for index in reversed(layers):
             if index in grads:
                 more = grads[index]
                 if grad is None:
@@ -233,7 +164,7 @@ class FrozenChain:
                 else:
                     grad = grad.add_(more) if own else grad + more
             assert grad is not None
-            grad = self.steps[index].backward(grad, *note[index], own=own)
+            grad = self.steps[index].backward(grad, *ran[index - layers.start], own=own)
             own = ours
         return grad
 
@@ -245,16 +176,17 @@ class _Run(torch.autograd.Function):
     def forward(
         ctx: Any, image: Tensor, chain: FrozenChain, wanted: tuple[int, ...]
     ) -> tuple[Tensor, ...]:
-        note: list[tuple[Kept, torch.Size]] = []
+        note = _Note()
         features = chain.forward(image, wanted, note)
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*(kept for kept, _ in note))
-        ctx.chain, ctx.wanted, ctx.sizes = chain, wanted, [size for _, size in note]
+        ctx.save_for_backward(*(kept for kept, _ in note.layers))
+        ctx.chain, ctx.wanted, ctx.head, ctx.tail = chain, wanted, note.head, note.tail
+        ctx.sizes = [size for _, size in note.layers]
         return features
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, None, None]:
         arrived = {i: g for i, g in zip(ctx.wanted, grads, strict=True) if g is not None}
-        note = list(zip(ctx.saved_tensors, ctx.sizes, strict=True))
+        note = _Note(list(zip(ctx.saved_tensors, ctx.sizes, strict=True)), ctx.head, ctx.tail)
         with torch.autocast("cpu", enabled=False):  # the caller's, if it is still in its block
             return ctx.chain.backward(arrived, note), None, None
