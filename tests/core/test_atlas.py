@@ -271,6 +271,44 @@ def test_losses_of_one_name_keep_apart(core_only, tmp_path, capsys) -> None:
     assert {row["plugin"] for row in rows} == {"core", "local"}
 
 
+def test_losses_of_installed_plugins_of_others_are_drawn(
+    core_only, tmp_path, monkeypatch, capsys
+) -> None:
+    """Two distributions with a loss of the same name, one of which also brings a broken one."""
+    for name, factor in (("acme", 2), ("zenith", 3)):
+        info = tmp_path / f"losskit_{name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: losskit-{name}\nVersion: 1.0\n"
+        )
+        (info / "entry_points.txt").write_text(f"[losskit]\n{name} = {name}_plugin\n")
+        (tmp_path / f"{name}_plugin.py").write_text(
+            "from losskit import LossSpec, hookimpl\n\n@hookimpl\ndef losskit_losses():\n"
+            f"    return [LossSpec('Gap', '{name}_losses:Gap', summary='A gap.'),\n"
+            f"            LossSpec('Broken{factor}', '{name}_losses:nowhere', summary='Broken.')]\n"
+        )
+        (tmp_path / f"{name}_losses.py").write_text(
+            "from losskit.loss import Loss\n\nclass Gap(Loss):\n"
+            "    def forward(self, pred, target):\n"
+            f"        return {factor} * (pred - target).abs().mean()\n"
+        )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    losskit.refresh(plugins=["acme", "zenith"])
+    out = tmp_path / "atlas"
+    found = [item.label for item in find_image_losses(size=16) if isinstance(item, ImageLoss)]
+    assert {"acme/Gap", "zenith/Gap", "L1Loss"} <= set(found)
+    names = ("acme/Gap", "zenith/Gap", "L1Loss", "Broken2", "Broken3")
+    argv = [word for name in names for word in ("--loss", name)]
+    assert main(["atlas", *argv, "--size", "16", "--out", str(out), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    units = {entry["loss"]: entry["unit"] for entry in report["losses"]}
+    assert units["zenith/Gap"] == pytest.approx(1.5 * units["acme/Gap"], rel=1e-3)
+    assert units["acme/Gap"] == pytest.approx(2 * units["L1Loss"], rel=1e-3)
+    assert set(report["left_out"]) == {"Broken2", "Broken3"}
+    drawn = {path.stem for path in (out / "curves").iterdir()}
+    assert {"acme-Gap", "zenith-Gap", "L1Loss"} <= drawn
+
+
 def test_file_names_are_distinct_on_any_file_system() -> None:
     assert file_names(["A b", "A-b", "a_b", "ψ", "a/L", "A b"]) == [
         "A-b",
