@@ -15,7 +15,8 @@ from torch import Tensor, nn
 import losskit
 from losskit.backbones import InputNorm, shared_backbone
 from losskit.errors import RangeWarning, WeightsError
-from losskit_perceptual import PerceptualLoss, StyleLoss, gram_matrix, perceptual_distance
+from losskit_perceptual import PerceptualLoss, StyleLoss, gram_matrix, perceptual_distance, style
+from losskit_perceptual import features as loss_features
 from losskit_perceptual.networks import pretrained
 from losskit_perceptual.networks.vgg import NAMES, layer_names
 
@@ -188,7 +189,46 @@ def test_gram_matrix_by_hand() -> None:
         gram_matrix(torch.ones(3, 3))
 
 
-def test_the_l1_that_saves_memory_is_torchs_l1() -> None:
+def test_a_fixed_targets_gram_matrices_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[bool] = []
+    plain = style.gram_matrix
+    monkeypatch.setattr(style, "gram_matrix", lambda *a, **b: made.append(True) or plain(*a, **b))
+    how = {"backbone": "vgg11", "weights": "random", "data_range": (-1, 1)}
+    loss, unscaled = StyleLoss({"relu2_1": 1.0}, **how), StyleLoss({"relu2_1": 1.0}, **how)
+    unscaled.normalize = "none"  # looks at the same features, otherwise scaled
+    pred, target = images(size=16)
+    first = loss(pred, target)
+    assert len(made) == 2
+    assert torch.equal(loss(pred, target), first)
+    assert len(made) == 3, "the target's was made again"
+    torch.testing.assert_close(unscaled(pred, target), first * 128 * (pred[0, 0].numel() // 4))
+    assert torch.equal(loss(pred, pred.detach()), torch.zeros(()))
+    with torch.inference_mode():
+        assert torch.equal(loss(pred, target), first)
+    target.mul_(0.5)
+    changed = loss(pred, target)
+    assert torch.equal(changed, loss(pred, target.clone()))
+    assert changed != first
+
+
+def test_gram_matrices_go_with_the_features_they_are_of() -> None:
+    before = len(style._GRAMS)
+    features = torch.rand(1, 4, 3, 3)
+    gram = style.lasting_gram(features)
+    assert style.lasting_gram(features) is gram
+    features[0, 0] = 0
+    assert torch.equal(style.lasting_gram(features), gram_matrix(features))
+    assert style.lasting_gram(features.requires_grad_()).requires_grad
+    assert len(style._GRAMS) == before + 1
+    del features
+    assert len(style._GRAMS) == before
+
+
+@pytest.mark.parametrize("at_once", [1, 1 << 22])
+def test_the_l1_that_saves_memory_is_torchs_l1(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(loss_features, "_CHUNK", at_once)
     a = torch.randn(3, 4, 5, 5, dtype=torch.float64, requires_grad=True)
     b = torch.randn(3, 4, 5, 5, dtype=torch.float64)
     with torch.no_grad():

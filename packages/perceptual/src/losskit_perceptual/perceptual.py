@@ -22,7 +22,7 @@ from losskit_perceptual.features import (
 )
 from losskit_perceptual.networks import vgg
 from losskit_perceptual.networks.families import find_recipe
-from losskit_perceptual.style import style_distance
+from losskit_perceptual.style import lasting_gram, style_distance
 
 #: The paper's layers: a block's ReLU, the last one of VGG-16.
 _PAPER = (2, 2, 3, 3)
@@ -211,5 +211,6 @@ class PerceptualLoss(FeatureLoss):
                 criterion=self.criterion,
                 mask=mask,
                 reduction=self.reduction,
+                target_gram=lasting_gram,
             )
         return parts

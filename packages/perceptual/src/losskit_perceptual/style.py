@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from losskit.backbones.trunk import Precision
 from losskit.data_range import DataRange
 from losskit.reduction import Reduction, reduce
+from losskit_perceptual.autograd import only_autograd
 from losskit_perceptual.feature_loss import FeatureLoss
 from losskit_perceptual.features import (
     CRITERIA,
@@ -75,6 +77,27 @@ def gram_matrix(
     return gram / (count * flat.shape[2] if normalize == "chw" else count)
 
 
+def lasting_gram(
+    features: Tensor, *, normalize: GramNorm = "chw", mask: Tensor | None = None
+) -> Tensor:
+    """[`gram_matrix`][losskit_perceptual.style.gram_matrix], made once for as long as they live.
+
+    For what a backbone found in a target, which is kept while the target is, and which nobody
+    writes into. With a mask, or where a graph or a compiler looks on, it is made anew.
+    """
+    counted = only_autograd(features) and not torch.is_inference_mode_enabled()
+    if mask is not None or not counted or features.requires_grad or features.is_inference():
+        return gram_matrix(features, normalize=normalize, mask=mask)
+    known = _GRAMS.setdefault(features, {})
+    key = (normalize, features._version)
+    if key not in known:
+        known[key] = gram_matrix(features, normalize=normalize)
+    return known[key]
+
+
+_GRAMS: MutableMapping[Tensor, dict[tuple[str, int], Tensor]] = WeakTensorKeyDictionary()
+
+
 class _Gram(torch.autograd.Function):
     r"""$X^\top X$, whose gradient $X (G + G^\top)$ is one product where autograd takes two."""
 
@@ -112,6 +135,7 @@ def style_distance(
     normalize: GramNorm = "chw",
     mask: Tensor | None = None,
     reduction: Reduction = "mean",
+    target_gram: Callable[..., Tensor] = gram_matrix,
 ) -> Float[Tensor, "..."]:
     r"""$\sum_l w_l \, \mathrm{criterion}(G(F_l), G(\hat F_l))$ over layers.
 
@@ -123,6 +147,7 @@ def style_distance(
         normalize: of the Gram matrices.
         mask: how much each place of the image counts, ``(b, 1, h, w)``.
         reduction: over samples: ``"mean"``, ``"sum"``, or ``"none"`` for one value a sample.
+        target_gram: makes the target's matrices; one that remembers them, where that is safe.
 
     Returns:
         At least 0; 0 where the features are equal.
@@ -132,7 +157,7 @@ def style_distance(
         places = None if mask is None else layer_mask(mask, pred[layer])
         value = per_sample(
             gram_matrix(pred[layer], normalize=normalize, mask=places),
-            gram_matrix(target[layer], normalize=normalize, mask=places),
+            target_gram(target[layer], normalize=normalize, mask=places),
             criterion,
             whole=reduction == "mean",
         )
@@ -220,4 +245,5 @@ class StyleLoss(FeatureLoss):
             normalize=self.normalize,
             mask=mask,
             reduction=self.reduction,
+            target_gram=lasting_gram,
         )
