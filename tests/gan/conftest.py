@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 
 def _same(left: Any, right: Any, path: str = "") -> None:
@@ -31,3 +38,35 @@ def _same(left: Any, right: Any, path: str = "") -> None:
 def same() -> Callable[..., None]:
     """Assert that two states are equal bit for bit."""
     return _same
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """A folder with images, and ``run(jobs)``, which gives how each job's processes ended.
+
+    See ``two_ranks.py`` beside this file.
+    """
+    if not torch.distributed.is_gloo_available():
+        pytest.skip("torch was built without gloo")
+    folder = tmp_path_factory.mktemp("ranks")
+    (folder / "images").mkdir()
+    for index in range(7):
+        pixels = np.random.default_rng(index).integers(0, 256, (10, 9, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / f"{index}.png")
+
+    def run(jobs: list[dict[str, Any]]) -> tuple[Path, dict[str, list[Any]], str]:
+        done = subprocess.run(
+            [sys.executable, str(Path(__file__).with_name("two_ranks.py"))],
+            cwd=folder,
+            input=json.dumps([{"world": 2, "event": None, **job} for job in jobs]),
+            capture_output=True,
+            text=True,
+            timeout=250,
+            check=False,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+        return folder, {name: codes for name, codes, _ in lines}, done.stderr + done.stdout
+
+    return run

@@ -76,7 +76,10 @@ def save(folder: Path, step: int, state: Mapping[str, Any], *, keep: int) -> Pat
 
 
 def _prune(written: Path, keep: int) -> None:
-    """Remove what is older than the checkpoint just written, but for the ``keep`` newest whole ones."""
+    """Remove what is older than the checkpoint just written, but for the ``keep`` newest whole ones.
+
+    What processes that died left half written goes too.
+    """
     files = list(_newest_first(written.parent))
     place = files.index(written)
     kept = 1 + sum(is_whole(newer) for newer in files[:place])
@@ -87,7 +90,9 @@ def _prune(written: Path, keep: int) -> None:
             continue
         old.unlink(missing_ok=True)  # the state first: without it a seal says nothing
         _seal(old).unlink(missing_ok=True)
-    for seal in written.parent.glob("step-*.seal.json"):  # of a process that died between the two
+    for unfinished in written.parent.glob(".step-*.tmp"):  # of a process that died in the middle
+        unfinished.unlink(missing_ok=True)
+    for seal in written.parent.glob("step-*.seal.json"):  # of one that died between the two
         if seal.name < _seal(written).name and not seal.with_name(_state_name(seal)).exists():
             seal.unlink(missing_ok=True)
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from losskit_gan.trainer.interrupt import leave_to_main_process
 from losskit_gan.trainer.masks import free_form_mask
 from losskit_gan.trainer.sections import DataConfig
 from losskit_gan.trainer.sources import DataError, Source, check_size, fit_of
@@ -203,6 +204,7 @@ def batches(
         Samples(source, config, seed=seed),
         batch_sampler=_Positions(config.batch_size, start=start, rank=rank, world_size=world_size),
         num_workers=config.workers,
+        worker_init_fn=leave_to_main_process,
         # Its own generator: an iterator draws a seed when it starts, which would otherwise shift
         # the global random state of a resumed run.
         generator=torch.Generator().manual_seed(seed),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,14 +20,19 @@ class Stopped(Exception):  # noqa: N818 - no error: the user asked for it
         self.step = step
 
 
+#: Ctrl-C reaches every process of a terminal, and launchers send it on: seconds in which it is one.
+_ONE_PRESS = 1.0
+
+
 class Interrupt:
-    """While it is entered, the first Ctrl-C or SIGTERM is noted; a second one ends the program.
+    """While it is entered, the first Ctrl-C or SIGTERM is noted; a later Ctrl-C ends the program.
 
     Signals reach the main thread only; entered elsewhere it does nothing.
     """
 
     def __init__(self) -> None:
         self.asked = False
+        self._since = 0.0
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Interrupt:
@@ -40,6 +47,19 @@ class Interrupt:
         self._before = {}
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        now = time.monotonic()
+        if not self.asked:
+            self.asked, self._since = True, now
+        elif number == signal.SIGINT and now - self._since > _ONE_PRESS:
             raise KeyboardInterrupt
-        self.asked = True
+
+
+def leave_to_main_process(_worker: int = 0) -> None:
+    """In a process that loads data: a signal to the whole group is the main process's to act on.
+
+    One that ended by itself would end the training before it could be saved. SIGTERM is not just
+    ignored, for the main process ends them by it.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if os.name == "posix":
+        os.setpgrp()
