@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -105,6 +106,14 @@ def test_docs_are_published_with_the_whole_atlas() -> None:
     run = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert "towncrier build --draft" in run
     assert "html/atlas/index.html" in run
+
+
+def test_lowest_versions_are_asked_for_by_name() -> None:
+    """Given wheels alone, `lowest-direct` lowers nothing: what they require is not direct."""
+    installs = (ROOT / ".ci" / "installs").read_text(encoding="utf-8")
+    (lowest,) = re.findall(r"^try \"lowest versions\".*$", installs, re.M)
+    assert '--resolution lowest-direct -r "$work/lowest.txt"' in lowest
+    assert "check core gan perceptual clip identity" in installs.partition(lowest)[2]
 
 
 def test_citation_has_what_the_format_requires() -> None:
