@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from losskit.backbones import InputNorm
-from losskit_perceptual import FeatureDistance, PerceptualLoss, StyleLoss
+from losskit_perceptual import ContextualLoss, FeatureDistance, PerceptualLoss, StyleLoss
 from losskit_perceptual.networks.graph import GraphNetwork, HookNetwork, as_feature_network
 
 compiles = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
@@ -373,6 +373,21 @@ def test_other_losses_look_through_tokens_too() -> None:
         assert value > 0
         assert gradient.abs().sum() > 0
         assert loss(target, target) == 0
+
+
+def test_the_contextual_loss_takes_tokens_without_their_places() -> None:
+    pred, target = images(28, 42)
+    loss = ContextualLoss({"blocks.1": 2.0}, backbone=dinov2(), distance="l2")
+    fake, real = (loss.backbone.features(x)["blocks.1"].double() for x in (pred, target))
+    distances = torch.cdist(fake, real).square()
+    relative = distances / (distances.amin(2, keepdim=True) + 1e-5)
+    similar = torch.exp((1 - relative) / 0.5)
+    similar = similar / similar.sum(2, keepdim=True)
+    wanted = -2 * (similar.amax(1).mean(1) + 1e-5).log().mean()
+    torch.testing.assert_close(loss(pred, target).double(), wanted, rtol=1e-3, atol=1e-5)
+    bilateral = ContextualLoss({"blocks.1": 1.0}, backbone=dinov2(), spatial_weight=0.1)
+    with pytest.raises(ValueError, match=r"spatial_weight=0.1 needs maps, and layer 'blocks.1'"):
+        bilateral(pred, target)
 
 
 # --- what cannot be looked through ----------------------------------------------------------

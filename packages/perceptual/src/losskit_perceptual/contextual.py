@@ -159,7 +159,8 @@ class ContextualLoss(FeatureLoss):
     """Contextual loss over a frozen network's layers: for pairs that are not aligned.
 
     Args:
-        layer_weights: weight by layer, which must give maps; by default a VGG's ``relu3_4``.
+        layer_weights: weight by layer, which must give maps, or tokens if positions do not count; by
+            default a VGG's ``relu3_4``.
         backbone: as for [`PerceptualLoss`][losskit_perceptual.perceptual.PerceptualLoss].
         weights: of the network: ``"default"``, ``"random"``, ``"random:SEED"``, or a path.
         bandwidth: as for [`contextual_loss`][losskit_perceptual.contextual.contextual_loss].
@@ -233,8 +234,8 @@ class ContextualLoss(FeatureLoss):
         values = [
             weight
             * contextual_loss(
-                fake[layer],
-                real[layer],
+                self._maps(layer, fake),
+                self._maps(layer, real),
                 bandwidth=self.bandwidth,
                 distance=self.distance,
                 spatial_weight=self.spatial_weight,
@@ -244,3 +245,15 @@ class ContextualLoss(FeatureLoss):
             for layer, weight in self.layer_weights.items()
         ]
         return torch.stack(values).sum(0)
+
+    def _maps(self, layer: str, features: Mapping[str, Tensor]) -> Tensor:
+        """A layer's features; tokens as one column, which the plain form reads in any order."""
+        found = features[layer]
+        if found.ndim != 3:
+            return found
+        if self.spatial_weight:
+            raise ValueError(
+                f"spatial_weight={self.spatial_weight!r} needs maps, and layer {layer!r} gives "
+                "tokens: leave it at 0"
+            )
+        return found.transpose(1, 2).unsqueeze(3)
