@@ -107,9 +107,24 @@ def test_migrate(tmp_path, capsys) -> None:
 
 
 @pytest.mark.parametrize(
-    "argv",
-    [["list"], ["show", "L1Loss"], ["plugins"], ["presets"], ["doctor"], ["weights", "list"]],
+    "argv", [["list"], ["show", "L1Loss"], ["plugins"], ["presets"], ["weights", "list"]]
 )
 def test_listings(argv, capsys) -> None:
     main([*argv, "--json"])
     assert strict(capsys.readouterr().out)["schema"] == 1
+
+
+def test_every_command_prints_its_json_that_way() -> None:
+    """Those that are slow to run (doctor, check) too: nothing else of the package writes JSON out."""
+    package = Path(losskit.__file__).parent
+    writers = {
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        if "json.dumps(" in path.read_text() or "json.dump(" in path.read_text()
+    }
+    assert writers == {
+        "strict_json.py",
+        "migrate.py",  # options of a command to type
+        "scaffold/writer.py",  # strings of a pyproject.toml
+        "testing/plugin_case.py",  # a list of paths, for a process of its own
+    }
