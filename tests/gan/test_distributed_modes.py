@@ -55,13 +55,17 @@ MIXED = [("ddp", "32-true"), ("ddp", "bf16-mixed"), ("ddp", "16-mixed")]
 MIXED += [("fsdp", "32-true"), ("fsdp", "bf16-mixed")]
 TWO = [_job(f"{s}-{p}", strategy=s, precision=p) for s, p in MIXED]
 COMPILED = [_job(f"{s}-compiled", strategy=s, compiled=True) for s in ("ddp", "fsdp")]
+#: One player begins to learn in the second step: until then there is nothing to meet over or scale.
+LATE = _job("ddp-late", strategy="ddp", precision="16-mixed")
+LATE["config"]["gan_loss"]["start"] = 1
+LATE["config"]["disc_auxiliary_loss"] = {**LATE["config"]["disc_auxiliary_loss"][1], "start": 1}
 START = {**_job("start", world=1), "name": "start"}
 START["config"]["optimizer"] = {"type": "SGD", "lr": 0.0}
 
 
 @pytest.fixture(scope="module")
 def ran(ranks):
-    return ranks([START, *JOINT, *TWO, *COMPILED])
+    return ranks([START, *JOINT, *TWO, LATE, *COMPILED])
 
 
 def _moved(folder, name, key):
@@ -78,7 +82,7 @@ def _moved(folder, name, key):
     return torch.cat([(a - b).flatten() for a, b in zip(now, before, strict=True)])
 
 
-@pytest.mark.parametrize("job", [*TWO, *COMPILED], ids=lambda job: job["name"])
+@pytest.mark.parametrize("job", [*TWO, LATE, *COMPILED], ids=lambda job: job["name"])
 def test_both_ranks_end_with_the_same_networks(ran, job, same):
     folder, codes, said = ran
     assert codes[job["name"]] == [0, 0], said[-3000:]
@@ -113,6 +117,14 @@ def test_the_scaler_of_two_ranks_has_one_state(ran):
     assert one["precision"] == two["precision"]
     assert two["precision"]["_growth_tracker"] == 2 * STEPS
     assert two["skipped_updates"] == 0
+
+
+def test_a_player_that_begins_late_makes_no_update_before(ran):
+    folder, codes, said = ran
+    assert codes["ddp-late"] == [0, 0], said[-3000:]
+    state = checkpoints.load(checkpoints.find(folder / "ddp-late"))
+    # Every update counts here: the scale grows after so many that were finite.
+    assert state["precision"]["_growth_tracker"] == STEPS + STEPS - 1
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
