@@ -375,6 +375,25 @@ def test_other_losses_look_through_tokens_too() -> None:
         assert loss(target, target) == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "layer", "shape"),
+    [
+        ("swin_tiny_patch4_window7_224", "layers.0", (1, 96, 16, 24)),
+        ("deit_tiny_patch16_224", "blocks.0", (1, 25, 192)),
+        ("resnet10t", "layer1", (1, 64, 16, 24)),  # knows no such option
+    ],
+)
+def test_timms_networks_take_other_sizes_than_they_were_trained_at(
+    name: str, layer: str, shape: tuple[int, ...]
+) -> None:
+    loss = FeatureDistance(f"timm/{name}", (layer,), "random")
+    pred, target = (x[:1] for x in images(64, 96))
+    assert loss.backbone.features(pred)[layer].shape == shape
+    value, gradient = value_and_gradient(loss, pred, target)
+    assert value > 0
+    assert gradient.abs().sum() > 0
+
+
 def test_the_contextual_loss_takes_tokens_without_their_places() -> None:
     pred, target = images(28, 42)
     loss = ContextualLoss({"blocks.1": 2.0}, backbone=dinov2(), distance="l2")

@@ -532,6 +532,11 @@ def test_a_wrong_range_is_told_once(
         ({"criterion": "l2"}, "criterion must be one of 'l1', 'mse', not 'l2'"),
         ({"layer_weights": {"relu9_9": 1.0}}, "vgg11 has no layer 'relu9_9'"),
         ({"layer_weights": {}}, "layer_weights must map at least one layer"),
+        ({"layer_weights": {"2": float("nan")}}, r"layer_weights\['2'\] must be finite, not nan"),
+        (
+            {"backbone": "resnet18", "layer_weights": {"layer1.0.conv9": 1.0}},
+            "ResNet has no layer 'layer1.0.conv9'; did you mean 'layer1.0.conv",
+        ),
         ({"perceptual_weight": 0, "style_weight": 0}, "are both 0"),
         ({"norm_img": True, "data_range": 1.0}, "give norm_img=True or data_range=1.0, not both"),
         ({"weights": "imagenet22k"}, "weights of vgg11 must be 'default', 'IMAGENET1K_V1'"),
@@ -569,6 +574,15 @@ def test_wrong_images_are_told(change: Any, error: type[Exception], message: str
         loss(pred[:0], target[:0])
     with pytest.raises(ValueError, match=r"mask must be \(b, 1, h, w\)"):
         loss(pred, target, torch.ones(2, 3, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"backbone": 3}, "backbone must be a name"), ({"weights": 3}, "weights must be a name or")],
+)
+def test_what_is_no_name_is_told(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=f"{message}.*not 3"):
+        PerceptualLoss(LAYERS, **options)
 
 
 def test_layer_weights_must_be_numbers() -> None:

@@ -116,6 +116,7 @@ def test_bfloat16_is_compared_in_float32() -> None:
         (lambda x: ssim(x, x[:, :1]), "must have one shape"),
         (lambda x: ssim(x[..., :5], x[..., :5]), "at least 11"),
         (lambda x: ssim(x, x, window_size=4), "odd and positive, not 4"),
+        (lambda x: ssim(x, x, sigma=0.0), "sigma must be positive, not 0.0"),
         (lambda x: ms_ssim(x, x), "at least 161"),
         (lambda x: ms_ssim(x, x, weights=()), "weights must hold"),
         (lambda x: ssim(x, x, reduction="avg"), "not 'avg'"),

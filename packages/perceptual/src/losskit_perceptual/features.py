@@ -162,6 +162,8 @@ def check_layer_weights(name: str, weights: Mapping[str, float]) -> dict[str, fl
     for layer, weight in weights.items():
         if isinstance(weight, bool) or not isinstance(weight, (int, float)):
             raise TypeError(f"{name}[{layer!r}] must be a number, not {weight!r}")
+        if not math.isfinite(weight):
+            raise ValueError(f"{name}[{layer!r}] must be finite, not {weight!r}")
     return {str(layer): float(weight) for layer, weight in weights.items()}
 
 

@@ -33,9 +33,11 @@ def _check(pred: Tensor, target: Tensor, least: int) -> None:
         raise TypeError(f"pred must be a floating-point tensor, not {pred.dtype}")
 
 
-def _check_window(window_size: int) -> None:
+def _check_window(window_size: int, sigma: float) -> None:
     if window_size < 1 or window_size % 2 == 0:
         raise ValueError(f"window_size must be odd and positive, not {window_size!r}")
+    if not sigma > 0:
+        raise ValueError(f"sigma must be positive, not {sigma!r}")
 
 
 def _gaussian(window_size: int, sigma: float, like: Tensor) -> Tensor:
@@ -117,7 +119,7 @@ def ssim(
         structural similarity, TIP 2004, doi:10.1109/TIP.2003.819861, equation 13.
     """
     check_reduction(reduction)
-    _check_window(window_size)
+    _check_window(window_size, sigma)
     _check(pred, target, window_size)
     pred, target, width = _shifted(pred, target, data_range)
     with torch.autocast(pred.device.type, enabled=False):
@@ -165,7 +167,7 @@ def ms_ssim(
         Asilomar 2003, doi:10.1109/ACSSC.2003.1292216.
     """
     check_reduction(reduction)
-    _check_window(window_size)
+    _check_window(window_size, sigma)
     if not weights:
         raise ValueError("weights must hold one exponent a scale, not none")
     _check(pred, target, (window_size - 1) * 2 ** (len(weights) - 1) + 1)
@@ -207,7 +209,7 @@ class SSIMLoss(Loss):
     ) -> None:
         super().__init__()
         check_reduction(reduction)
-        _check_window(window_size)
+        _check_window(window_size, sigma)
         self.data_range = parse_data_range(data_range)
         self.window_size = window_size
         self.sigma = sigma

@@ -36,9 +36,14 @@ def find_recipe(backbone: str | nn.Module, weights: str | Path = "default") -> B
 
     Raises:
         ValueError: there is no such network.
+        TypeError: ``backbone`` or ``weights`` is of another kind.
     """
+    if not isinstance(weights, (str, Path)):
+        raise TypeError(f"weights must be a name or a path, not {weights!r}")
     if isinstance(backbone, nn.Module):
         return BackboneRecipe(build_given, (backbone,))
+    if not isinstance(backbone, str):
+        raise TypeError(f"backbone must be a name or a module, not {backbone!r}")
     if backbone in packaged.NAMES:
         return packaged.packaged_recipe(backbone, weights)
     family, slash, name = backbone.partition("/")
@@ -112,10 +117,8 @@ def build_timm(name: str, weights: str | Path) -> FeatureNetwork:
             f"{weights!r}; timm names weights by a tag: 'timm/{name.split('.', 1)[0]}.TAG'"
         )
     options: dict[str, object] = {"pretrained": pretrained, "num_classes": 0}
-    if "vit" in name.split("_"):  # any image size, not only the one it was trained at
-        options |= {"dynamic_img_size": True, "dynamic_img_pad": True}
     try:
-        model = timm.create_model(name, **options)
+        model = _any_size(timm, name, options)
     except Exception as error:
         if not pretrained:
             raise
@@ -129,6 +132,17 @@ def build_timm(name: str, weights: str | Path) -> FeatureNetwork:
         if missing:
             raise WeightsError(f"{str(weights)!r} lacks {missing[0]!r} of timm's {name}")
     return as_feature_network(model)
+
+
+def _any_size(timm: Any, name: str, options: Mapping[str, object]) -> Any:
+    """A network that takes images of any size, not only of that it was trained at, if it can."""
+    for more in ({"dynamic_img_size": True, "dynamic_img_pad": True}, {"strict_img_size": False}):
+        try:
+            return timm.create_model(name, **options, **more)
+        except TypeError as error:  # networks take one of these options, or none
+            if "unexpected keyword argument" not in str(error):
+                raise
+    return timm.create_model(name, **options)
 
 
 def _timm() -> Any:

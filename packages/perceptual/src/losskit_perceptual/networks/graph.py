@@ -49,9 +49,14 @@ class GraphNetwork(FeatureNetwork):
     def resolve(self, layer: str) -> str:
         """A node's name; a module's name as its last node."""
         inside = [name for name in self.layer_names if name.startswith(f"{layer}.")]
-        if layer in self.layer_names or not inside:
-            return super().resolve(layer)
-        return inside[-1]
+        if layer in self.layer_names:
+            return layer
+        if inside:
+            return inside[-1]
+        raise ValueError(
+            f"{type(self.model).__name__} has no layer {layer!r}{nearest(layer, self.layer_names)}; "
+            f"it has {len(self.layer_names)}, from {self.layer_names[0]!r} to {self.layer_names[-1]!r}"
+        )
 
     def forward(self, image: Tensor, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
         """Run the part of the graph that ``layers`` need."""
