@@ -19,6 +19,12 @@ from losskit_gan.running_statistics import statistics_apart
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute")  # the compiler looks
 
 
+@pytest.fixture(autouse=True)
+def _nothing_compiled_yet():
+    """Beyond a number of graphs for one piece of code, which other tests count to, it runs as written."""
+    torch.compiler.reset()
+
+
 class _Generator(nn.Module):
     latent_dim = 3
 
