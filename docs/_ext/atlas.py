@@ -18,7 +18,7 @@ _CONTACT_SHEET = (
     '<a href="../atlas/index.html"><img src="../atlas/contact-sheet.png" '
     'alt="Contact sheet: each photograph under each distortion, from weak to strong"></a>'
 )
-COMMAND = "losskit atlas --true-weights --json --out docs/_extra/atlas > docs/atlas.json"
+COMMAND = ".ci/atlas docs/_extra/atlas > docs/atlas.json"
 
 
 def read_atlas(path: Path) -> dict[str, Any]:
@@ -39,7 +39,11 @@ def pictures_of(atlas: Mapping[str, Any], drawn: Path | None) -> dict[str, list[
         return {}
     labels = [entry["loss"] for entry in atlas["losses"]]
     return {
-        label: sorted(path.name for path in drawn.glob(f"gradients/{name}-[a-z]*.png"))
+        label: [
+            file
+            for distortion in DISTORTIONS
+            if (drawn / "gradients" / (file := f"{name}-{distortion.name}.png")).exists()
+        ]
         for label, name in zip(labels, file_names(labels), strict=True)
     }
 

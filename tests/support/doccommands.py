@@ -156,8 +156,9 @@ class Runner:
             return self._script(arguments[0], arguments[1:], module=False)
         if program in TOOLS:
             return self._tool(program)
-        if self.parse_only and program == "bash":
-            assert (self.page.root / arguments[0]).is_file(), f"there is no {arguments[0]}"
+        if self.parse_only and (program == "bash" or program.startswith(".ci/")):
+            script = arguments[0] if program == "bash" else program
+            assert (self.page.root / script).is_file(), f"there is no {script}"
             return None
         raise AssertionError(f"nothing tests a command of {program!r}: {command}")
 
@@ -189,6 +190,7 @@ class Runner:
         ):
             try:
                 if module:
+                    sys.modules.pop(name, None)  # which runpy warns of, where a test imported it
                     runpy.run_module(name, run_name="__main__", alter_sys=True)
                 else:
                     runpy.run_path(name, run_name="__main__")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import threading
 import weakref
 from collections.abc import Callable, Hashable
@@ -42,6 +43,8 @@ class Trunk:
         self.lock = threading.RLock()
         self.users: weakref.WeakSet[Backbone] = weakref.WeakSet()
         self.passes = 0
+        self.number = next(_NUMBERS)
+        _NUMBERED[self.number] = self
         self._groups: dict[Mode, int] = {}
         self._ready: dict[tuple[Any, ...], Callable[..., tuple[Tensor, ...]]] = {}
 
@@ -71,8 +74,9 @@ class Trunk:
         wide = torch.float64 if image.dtype == torch.float64 else torch.float32
         dtype = PRECISIONS[mode.precision] if mode.precision else wide
         device = image.device
-        _prepare(self, device.type, device.index, dtype, mode)
-        network = self._ready[device.type, device.index, dtype, mode.channels_last, mode.compile]
+        key = (device.type, device.index, dtype, mode.channels_last, mode.compile)
+        _prepare(self.number, *key)
+        network = self._ready[key]
         with (
             torch.set_grad_enabled(grad and torch.is_grad_enabled()),
             torch.autocast(device.type, enabled=False),
@@ -86,18 +90,18 @@ class Trunk:
             return network(inputs, layers)
 
     def prepare(
-        self, kind: str, index: int | None, dtype: torch.dtype, mode: Mode
+        self, kind: str, index: int | None, dtype: torch.dtype, channels_last: bool, compiled: bool
     ) -> Callable[..., tuple[Tensor, ...]]:
         """The network on a device and in a type, made when it is first needed."""
-        key = (kind, index, dtype, mode.channels_last, mode.compile)
+        key = (kind, index, dtype, channels_last, compiled)
         with self.lock:
             if key not in self._ready:
-                if mode.compile:
-                    plain = self.prepare(kind, index, dtype, mode._replace(compile=False))
+                if compiled:
+                    plain = self.prepare(kind, index, dtype, channels_last, compiled=False)
                     self._ready[key] = torch.compile(plain)
                 else:
                     device = torch.device(kind) if index is None else torch.device(kind, index)
-                    self._ready[key] = self._copy(device, dtype, mode.channels_last)
+                    self._ready[key] = self._copy(device, dtype, channels_last)
             return self._ready[key]
 
     def _copy(
@@ -114,9 +118,17 @@ class Trunk:
         return network.requires_grad_(False)
 
 
-def _prepare(trunk: Trunk, kind: str, index: int | None, dtype: torch.dtype, mode: Mode) -> bool:
-    # While torch.compile traces, this is called for real and the network it leaves is traced.
-    trunk.prepare(kind, index, dtype, mode)
+def _prepare(
+    number: int,
+    kind: str,
+    index: int | None,
+    dtype: torch.dtype,
+    channels_last: bool,
+    compiled: bool,
+) -> bool:
+    # While torch.compile traces, this is called for real and the network it leaves is traced. The
+    # compiler of torch 2.6 to 2.8 wants such a call's arguments to be constants: hence the number.
+    _NUMBERED[number].prepare(kind, index, dtype, channels_last, compiled)
     return True
 
 
@@ -125,6 +137,8 @@ def _prepare(trunk: Trunk, kind: str, index: int | None, dtype: torch.dtype, mod
 _prepare._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
+_NUMBERS = itertools.count()
+_NUMBERED: weakref.WeakValueDictionary[int, Trunk] = weakref.WeakValueDictionary()
 _TRUNKS: weakref.WeakValueDictionary[Hashable, Trunk] = weakref.WeakValueDictionary()
 _LOCK = threading.RLock()
 
