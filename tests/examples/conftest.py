@@ -5,18 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from doccommands import TOY
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-TOY = (
-    "steps=3",
-    "data.batch_size=2",
-    "logging.every=1",
-    "logging.checkpoint_every=0",
-    "logging.tensorboard=false",
-    "logging.samples=4",
-    "fabric.accelerator=cpu",
-    "out=run",
-)
 
 
 @pytest.fixture
@@ -32,7 +23,7 @@ def train_toy(tmp_path, monkeypatch):
 
     def train(name, *overrides):
         config = name if isinstance(name, Path) else EXAMPLES / name / "config.yaml"
-        assert main(["gan", "train", str(config), "--quiet", *TOY, *overrides]) == 0
+        assert main(["gan", "train", str(config), *TOY, "out=run", *overrides]) == 0
         rows = read_metrics(Path("run/metrics.csv"))
         assert [row["step"] for row in rows] == [1, 2, 3]
         assert Path("run/samples/step-00000003.png").is_file()

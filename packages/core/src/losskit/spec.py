@@ -178,7 +178,7 @@ class PresetSpec:
         target: ``"module:attribute"`` of a function of keyword arguments (the ``loss_config`` keys)
             that returns the config the preset stands for.
         summary: one line.
-        paper: where its numbers come from.
+        paper: its citation; the config may say of each number where it is from (``sources``).
     """
 
     name: str
