@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import re
 import sys
@@ -157,6 +158,34 @@ def test_catalogue_has_every_loss_and_all_of_each(catalogue) -> None:
             assert part in text, (spec.name, part)
         if "image" in spec.tags:
             assert "<svg" in text, spec.name
+
+
+def test_each_section_of_the_catalogue_is_closed(catalogue) -> None:
+    """Example, paper and config are each what they should be, whatever follows the example."""
+    from losskit.registry import list_losses
+
+    examples = 0
+    for spec in list_losses():
+        if spec.namespace == "local":
+            continue
+        tokens = MarkdownIt("commonmark").enable("table").parse(f"## {catalogue[spec.name]}")
+        assert [t.content for t in tokens if t.type == "code_block"] == [], spec.name
+        blocks = [(t.info, t.content) for t in tokens if t.type == "fence"]
+        (config,) = [content for info, content in blocks if info == "yaml"]
+        assert yaml.safe_load(config)["type"].rpartition(".")[2] in (spec.name, *spec.aliases)
+        for info, content in blocks:
+            if info == "python":
+                parts = doctest.DocTestParser().parse(content)
+                rest = [part for part in parts if isinstance(part, str) and part.strip()]
+                assert rest == [], (spec.name, rest)
+                examples += 1
+        assert {info for info, _ in blocks} <= {"python", "yaml", "{raw} html"}
+        papers = [t for t in tokens if t.type == "inline" and t.content.startswith("Paper: ")]
+        assert len(papers) == bool(spec.paper), spec.name
+        if re.search(r"arXiv:\d|doi:10", spec.paper or ""):
+            links = [child for child in papers[0].children or () if child.type == "link_open"]
+            assert links, (spec.name, spec.paper)
+    assert examples >= 8
 
 
 @pytest.mark.parametrize("plugin", ["core", "gan", "perceptual", "clip", "identity"])

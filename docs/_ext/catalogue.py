@@ -117,6 +117,8 @@ def markdown(text: str) -> Iterator[str]:
     for line in _CROSS_REFERENCE.sub(r"\1", text).splitlines():
         heading = line.rstrip(":")
         if line.endswith(":") and heading in _SECTIONS:
+            if current.startswith("Example"):
+                yield "```"
             current = heading
             yield from ("", f"**{heading}**", "")
             if current.startswith("Example"):
