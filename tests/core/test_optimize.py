@@ -122,6 +122,37 @@ def test_resumed_run_is_the_same_to_the_bit(files, tmp_path, optimizer) -> None:
     assert logs[0] == logs[1]
 
 
+@pytest.mark.parametrize("steps", [11, 12])
+def test_stopped_and_resumed_runs_files_are_the_whole_runs(
+    files, tmp_path, monkeypatch, steps
+) -> None:
+    """Stopped twice between snapshots; the run ends between snapshots too, or at one."""
+    options = ("--every", "3", "--steps", str(steps))
+    assert run(files, tmp_path / "whole", *options) == 0
+    step = Descent.step
+
+    def stopping(self: Descent):
+        out = step(self)
+        if self.iteration in (5, 7):
+            signal.raise_signal(signal.SIGINT)
+        return out
+
+    monkeypatch.setattr(Descent, "step", stopping)
+    parts = tmp_path / "parts"
+    assert run(files, parts, *options) == 130
+    assert torch.load(parts / "state.pt", weights_only=True)["iteration"] == 5
+    with Image.open(parts / "animation.gif") as animation:
+        assert animation.n_frames == 3  # 0, 3, and where it was stopped
+    assert run(files, parts, *options, "--resume") == 130
+    assert run(files, parts, *options, "--resume") == 0
+    with Image.open(parts / "animation.gif") as animation:
+        assert animation.n_frames == 5
+    for name in ("animation.gif", "result.png", "log.csv"):
+        assert (parts / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    whole = sorted(path.name for path in (tmp_path / "whole" / "snapshots").iterdir())
+    assert sorted(path.name for path in (parts / "snapshots").iterdir()) == whole
+
+
 def test_what_came_after_the_state_is_forgotten(files, tmp_path) -> None:
     """Killed between a snapshot and the state: the log's later lines are written once."""
     out = tmp_path / "out"
@@ -272,6 +303,13 @@ def test_latent_of_a_network(files, tmp_path, monkeypatch, capsys) -> None:
     rows = list(csv.DictReader((tmp_path / "out" / "log.csv").read_text().splitlines()))
     assert float(rows[-1]["total"]) < 0.9 * float(rows[0]["total"])
     assert torch.load(tmp_path / "out" / "state.pt", weights_only=True)["variable"].shape == (1, 4)
+    capsys.readouterr()
+    for start in ("there-is-none.png", "target"):  # the latent starts from noise
+        assert run(files, tmp_path / "third", *latent, "--allow-import", "--init", start) == 1
+        error = capsys.readouterr().err
+        assert f"--init {start} does not go with --latent-network" in error
+        assert "leave --init out; the image to match is --target IMAGE" in error
+        assert error.count("\n") == 1
     wrong = ("--latent-network", "tiny_generator:no_network", "--allow-import")
     assert run(files, tmp_path / "other", *wrong) == 1
     assert "must return a torch.nn.Module, not 3" in capsys.readouterr().err

@@ -97,7 +97,7 @@ def _optimize(arguments: argparse.Namespace) -> int:
     animation = None
     if arguments.animation != "none":
         animation = arguments.out / f"animation.{arguments.animation}"
-        for frame in write_animation(run.snapshots(), animation):
+        for frame in write_animation(run.frames(), animation):
             print(
                 f"losskit: left {frame} out of the animation: it is damaged or of another size",
                 file=sys.stderr,
@@ -138,7 +138,11 @@ def _settings(arguments: argparse.Namespace, images: Mapping[str, Tensor]) -> di
 
 
 def _descend(run: Run, steps: int, every: int | None) -> tuple[bool, dict[str, float]]:
-    """Step until all is done or Ctrl-C; a snapshot at each end in any case."""
+    """Step until all is done or Ctrl-C; the end is saved in any case.
+
+    It is no snapshot unless its turn has come: a resumed run has the frames of one that was not
+    stopped.
+    """
     every = every or max(1, steps // 40)
     last: dict[str, float] = {}
     descent = run.descent
@@ -149,5 +153,5 @@ def _descend(run: Run, steps: int, every: int | None) -> tuple[bool, dict[str, f
             if descent.iteration % every == 0:
                 run.snapshot()
         if last and descent.iteration % every:
-            run.snapshot()
+            run.save()
     return descent.iteration < steps, last

@@ -18,10 +18,17 @@ def load_network(arguments: argparse.Namespace) -> nn.Module | None:
     """The network whose latent is optimised, as ``--latent-network`` names it.
 
     Raises:
-        ConfigError: it may not be imported, is misspelt, or is no network.
+        ConfigError: it may not be imported, is misspelt, or is no network; or a start is given that
+            it has no use for.
     """
     if arguments.latent_network is None:
         return None
+    if arguments.init != "noise":
+        raise ConfigError(
+            f"--init {arguments.init} does not go with --latent-network, whose latent starts from "
+            "noise (--seed): leave --init out; the image to match is --target IMAGE, and others "
+            "are --input NAME=IMAGE"
+        )
     if not arguments.allow_import:
         raise ConfigError(
             f"--latent-network {arguments.latent_network!r} runs that module's code: "

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from losskit.cli.images import write_image
 from losskit.errors import LosskitError
@@ -22,7 +23,7 @@ class Run:
     """Keeps a descent on disk, so that it can be stopped at any step and resumed exactly.
 
     The folder holds ``run.json`` (settings), ``log.csv`` (a line a step), ``snapshots/``,
-    ``state.pt``, and at the end ``result.png``.
+    ``state.pt``, and ``result.png``, the picture of that state.
 
     Args:
         folder: where; made if it does not exist.
@@ -115,8 +116,15 @@ class Run:
         pictures = (self.folder / "snapshots").glob("*.png")
         return sorted(path for path in pictures if path.stem.isdecimal())  # others are not ours
 
+    def frames(self) -> list[Path]:
+        """The pictures of an animation: the snapshots, and the result where it is none of them."""
+        frames = self.snapshots()
+        if not frames or int(frames[-1].stem) != self.descent.iteration:
+            frames.append(self.folder / "result.png")
+        return frames
+
     def record(self, out: ObjectiveOutput) -> dict[str, float]:
-        """Note one step's values; they are written with the next snapshot."""
+        """Note one step's values; they are written when the run is next saved."""
         values = {name: float(value) for name, value in out.logs.items()}
         row = {"iteration": self.descent.iteration - 1, "total": float(out.total), **values}
         self._waiting.append(row)
@@ -124,10 +132,20 @@ class Run:
         return row
 
     def snapshot(self) -> None:
-        """Write the picture, the log, and the state to go on from: the state last, and whole."""
-        low, high = self.span
-        image = (self.descent.image()[:1, :3] - low) / (high - low)
+        """Save, and keep the picture among the snapshots."""
+        image = self._picture()
         write_image(image, self.folder / "snapshots" / f"{self.descent.iteration:06d}.png")
+        self._save(image)
+
+    def save(self) -> None:
+        """Write the result, the log, and the state to go on from: the state last, and whole."""
+        self._save(self._picture())
+
+    def _picture(self) -> Tensor:
+        low, high = self.span
+        return (self.descent.image()[:1, :3] - low) / (high - low)
+
+    def _save(self, image: Tensor) -> None:
         write_image(image, self.folder / "result.png")
         self._write_log()
         unfinished = self.folder / "state.pt.part"
