@@ -734,6 +734,38 @@ def test_a_module_whose_weights_change_is_another_network() -> None:
     torch.testing.assert_close(after, before + 1)
 
 
+@pytest.mark.parametrize("change", ["data", "layer", "setting"])
+def test_a_module_changed_behind_torchs_back_is_another_network(change: str) -> None:
+    inner = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.MaxPool2d(2))
+    target = image()
+    one = shared_backbone(EmbeddingNetwork, inner, layers="embedding")
+    if change == "data":
+        inner[0].weight.data.mul_(3)
+    elif change == "layer":
+        inner[1] = nn.Tanh()
+    else:
+        inner[2].stride = 1
+    other = shared_backbone(EmbeddingNetwork, inner, layers="embedding")
+    assert other.trunk is not one.trunk
+    assert shared_backbone(EmbeddingNetwork, inner, layers="embedding").trunk is other.trunk
+    torch.testing.assert_close(other.features(target)["embedding"], inner(target))
+
+
+@pytest.mark.parametrize("option", [{}, {"channels_last": True}, {"precision": "bf16"}])
+def test_a_first_pass_may_be_inside_a_transform(option: dict[str, object]) -> None:
+    network = EmbeddingNetwork(nn.Conv2d(3, 2, 1))
+    backbone = shared_backbone(_itself, network, layers="embedding", **option)
+    pred = image(dtype=torch.float64)
+
+    def total(pred: Tensor) -> Tensor:
+        return backbone.features(pred)["embedding"].double().sum()
+
+    slope = torch.func.grad(total)(pred)
+    pred.requires_grad_()
+    (expected,) = torch.autograd.grad(total(pred), pred)
+    torch.testing.assert_close(slope, expected)
+
+
 def _itself(module: FeatureNetwork) -> FeatureNetwork:
     return module
 

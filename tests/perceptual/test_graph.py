@@ -2,6 +2,7 @@
 
 import copy
 import io
+import operator
 import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,8 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 from losskit.backbones import InputNorm
 from losskit_perceptual import ContextualLoss, FeatureDistance, PerceptualLoss, StyleLoss
-from losskit_perceptual.networks.graph import GraphNetwork, HookNetwork, as_feature_network
+from losskit_perceptual.networks.graph import GraphNetwork, as_feature_network
+from losskit_perceptual.networks.hooked import HookNetwork
 
 compiles = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
 
@@ -154,6 +156,91 @@ class Part(nn.Module):
         if self.breaks:
             torch._dynamo.graph_break()
         return x.relu_()
+
+
+def masked(x: Tensor) -> None:
+    x.masked_fill_(x < 0, 0)
+
+
+def assigned(x: Tensor) -> None:
+    x[:, 0] = 0
+
+
+#: Ways to write into a layer's output; those that give nothing are statements.
+WRITING: dict[str, Callable[[Tensor], Any]] = {
+    "torch.relu_": torch.relu_,
+    "F.leaky_relu_": nn.functional.leaky_relu_,
+    "iadd": lambda x: operator.iadd(x, 1),
+    "method": lambda x: (x.relu_(), None)[1],
+    "module": lambda x: x,
+    "F.relu": lambda x: (nn.functional.relu(x, True), None)[1],
+    "a view": lambda x: (x[:, :1].mul_(3), None)[1],
+    "masked": masked,
+    "assigned": assigned,
+}
+
+
+class Writing(nn.Module):
+    """Two convolutions between which one writes into the first's output."""
+
+    def __init__(self, write: str, traceable: bool = True) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 3)
+        self.act = nn.ReLU(inplace=True)
+        self.write, self.traceable = write, traceable
+
+    def forward(self, image: Tensor) -> Tensor:
+        if not self.traceable and image.shape[-1] < 3:
+            raise ValueError("too small")
+        x = self.first(image)
+        if self.write == "module":
+            self.act(x)
+        written = WRITING[self.write](x)
+        return self.second(x if written is None else written)
+
+
+@pytest.mark.parametrize("traceable", [True, False])
+@pytest.mark.parametrize("write", WRITING)
+def test_in_place_operations_neither_vanish_nor_touch_what_was_seen(
+    write: str, traceable: bool
+) -> None:
+    network = Writing(write, traceable)
+    image = images(8, 8)[0].detach()
+    before = image.clone()
+    with torch.no_grad():
+        first = network.first(image)
+        second = network(image)
+    kind = GraphNetwork if traceable and write != "assigned" else HookNetwork
+    for layers in (("first",), ("second",), ("first", "second")):
+        loss = make(lambda: network, layers)
+        assert type(loss.backbone.network) is kind
+        image.requires_grad_(True)
+        found = loss.backbone.features(image)
+        expected = {"first": first, "second": second}
+        torch.testing.assert_close(found, {name: expected[name] for name in layers})
+        image.requires_grad_(False)
+    assert torch.equal(image, before)
+
+
+def test_a_network_that_writes_into_its_image_leaves_the_callers_alone() -> None:
+    network = nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(3, 2, 1))
+    loss = PerceptualLoss({"1": 1.0}, style_weight=0, backbone=network, use_input_norm=False)
+    image = torch.rand(1, 3, 4, 4) * 2 - 1
+    before = image.clone()
+    loss(image, image.flip(0))
+    assert torch.equal(image, before)
+
+
+def test_a_pickled_loss_takes_its_own_network_along() -> None:
+    for network in (Writing("torch.relu_"), Writing("torch.relu_", traceable=False)):
+        loss = make(lambda network=network: network, ("first", "second"))
+        pred, target = images(8, 8)
+        expected = loss(pred, target)
+        with torch.no_grad():
+            network.first.weight.mul_(3)
+        again = pickle.loads(pickle.dumps(loss))
+        torch.testing.assert_close(again(pred, target), expected)
+        torch.testing.assert_close(pickle.loads(pickle.dumps(again))(pred, target), expected)
 
 
 class Untraceable(nn.Module):

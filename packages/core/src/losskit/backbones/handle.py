@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from losskit.backbones.cache import Stamp, StepEntry, current_step, stamp_of
 from losskit.backbones.network import FeatureNetwork
@@ -139,7 +139,12 @@ class Backbone:
         return self.__copy__()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Backbone, (self.build, self.args, self.layers, self.mode)
+        # Not the caller's module, which may have become another since.
+        given = self.trunk.network.given
+        args = tuple(
+            given if given is not None and isinstance(a, nn.Module) else a for a in self.args
+        )
+        return Backbone, (self.build, args, self.layers, self.mode)
 
     def __repr__(self) -> str:
         args = ", ".join(repr(a) for a in self.args)

@@ -22,6 +22,11 @@ class FeatureNetwork(nn.Module):
 
     layer_names: tuple[str, ...] = ()
 
+    @property
+    def given(self) -> nn.Module | None:
+        """The frozen copy of the module that it was made of, if it was: what a pickled loss takes along."""
+        return None
+
     def forward(self, image: Tensor, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
         """The activations of ``layers``, in their order."""
         raise NotImplementedError(f"{type(self).__name__} needs forward(image, layers)")

@@ -7,13 +7,14 @@ import itertools
 import threading
 import weakref
 from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from losskit.backbones.cache import FeatureCache
+from losskit.backbones.cache import FeatureCache, stamp_of
 from losskit.backbones.network import FeatureNetwork
 
 if TYPE_CHECKING:
@@ -111,11 +112,19 @@ class Trunk:
         fits = parameter is None or (parameter.device, parameter.dtype) == (device, dtype)
         if fits and not channels_last:
             return self.network
-        with torch.inference_mode(False), torch.no_grad():
-            network = copy.deepcopy(self.network).to(device=device, dtype=dtype)
-            if channels_last:
-                network = network.to(memory_format=torch.channels_last)
-        return network.requires_grad_(False)
+        # In a thread of its own, where nothing of the caller's (torch.func, inference mode) looks on:
+        # the copy is for everybody.
+        with ThreadPoolExecutor(1) as elsewhere:
+            return elsewhere.submit(_converted, self.network, device, dtype, channels_last).result()
+
+
+def _converted(
+    network: FeatureNetwork, device: torch.device, dtype: torch.dtype, channels_last: bool
+) -> FeatureNetwork:
+    network = copy.deepcopy(network).to(device=device, dtype=dtype)
+    if channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    return network.requires_grad_(False)
 
 
 def _prepare(
@@ -185,8 +194,8 @@ def _file_stamps(args: tuple[Hashable, ...]) -> tuple[Hashable, ...]:
     stamps: list[Hashable] = []
     for value in args:
         if isinstance(value, nn.Module):
-            tensors = [*value.parameters(), *value.buffers()]
-            stamps += [(t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors]
+            stamps.append(repr(value))  # its layers and their settings
+            stamps += [_state(tensor) for tensor in (*value.parameters(), *value.buffers())]
             continue
         if isinstance(value, Path) or (isinstance(value, str) and "." in value):
             try:
@@ -195,3 +204,10 @@ def _file_stamps(args: tuple[Hashable, ...]) -> tuple[Hashable, ...]:
                 continue
             stamps.append((value, stat.st_mtime_ns, stat.st_size))
     return tuple(stamps)
+
+
+def _state(tensor: Tensor) -> Hashable:
+    stamp = stamp_of(tensor)
+    if stamp is not None:
+        return stamp
+    return tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version
