@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from losskit.errors import nearest
 from losskit.reduction import Reduction, check_reduction, reduce
@@ -51,7 +52,8 @@ def differentiable_twice(device: torch.device, network: Any = None) -> Iterator[
 
     Gradients are on even inside ``no_grad`` or ``inference_mode``; autocast is off, so that the
     penalty is computed in the network's own precision and needs no gradient scaler; whatever is
-    compiled inside the network runs eagerly, for a compiled graph cannot be differentiated twice.
+    compiled inside the network runs eagerly, for a compiled graph cannot be differentiated twice;
+    and attention runs as plain matrix products, for torch's fused kernels cannot either.
 
     Args:
         device: of the passes.
@@ -68,9 +70,28 @@ def differentiable_twice(device: torch.device, network: Any = None) -> Iterator[
         torch.enable_grad(),
         torch.autocast(device.type, enabled=False),
         eager,
+        sdpa_kernel(SDPBackend.MATH),
         statistics_apart(network),
     ):
         yield
+
+
+def differentiable(output: Tensor) -> bool:
+    """Whether torch can run the backward pass of a tensor that is made of gradients.
+
+    A kernel whose backward pass has none itself, as those of fused attention, leaves a node in the
+    graph that raises when it is reached.
+    """
+    seen, waiting = set(), [output.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        if node.name().endswith("NotImplemented"):
+            return False
+        seen.add(node)
+        waiting += [following for following, _ in node.next_functions]
+    return True
 
 
 def in_precision_of(network: Any, images: Tensor) -> Tensor:

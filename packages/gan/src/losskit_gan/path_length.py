@@ -11,7 +11,12 @@ from torch import Tensor, nn
 
 from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction, reduce
-from losskit_gan.input_gradients import differentiable_twice, safe_sqrt, unwrapped
+from losskit_gan.input_gradients import (
+    differentiable,
+    differentiable_twice,
+    safe_sqrt,
+    unwrapped,
+)
 from losskit_gan.ranks import mean_over_ranks, world_size
 
 
@@ -27,7 +32,9 @@ def path_lengths(
     summed over the latent's channels and averaged over its layers.
 
     Args:
-        fake_imgs: images made from the latents, with the graph between them.
+        fake_imgs: images made from the latents, with the graph between them. A generator with
+            attention must make them under ``torch.nn.attention.sdpa_kernel(SDPBackend.MATH)``
+            where the lengths are trained on: the fused kernels have no second derivative.
         latents: ``(b, d)``, or ``(b, layers, d)`` where layers have codes of their own.
         noise: the unscaled y, of the images' shape; drawn if not given.
 
@@ -85,8 +92,9 @@ class GeneratorPathRegularizer(Loss):
     It is state: a buffer, saved with the objective, updated in training mode only.
 
     Call it with ``generator`` and ``num_batches``, and it generates images of its own (the graph
-    is then in full precision, whatever autocast says, and not compiled); or with the ``fake_imgs``
-    and ``latents`` of a step already made.
+    is then in full precision, whatever autocast says, not compiled, and without fused attention
+    kernels); or with the ``fake_imgs`` and ``latents`` of a step already made, which a generator
+    with attention must make as [`path_lengths`][] says.
 
     Args:
         pl_batch_shrink: generate ``num_batches // pl_batch_shrink`` images, to save memory.
@@ -147,13 +155,14 @@ class GeneratorPathRegularizer(Loss):
             generator: called as ``generator(None, num_batches=n, return_latents=True)``; returns a
                 mapping with ``fake_img`` and ``latent``.
             num_batches: the batch size.
-            fake_imgs: images already made, instead of a generator.
+            fake_imgs: images already made, instead of a generator; see [`path_lengths`][].
             latents: what they were made from.
             noise: see [`path_lengths`][].
 
         Raises:
             TypeError: an argument has the wrong type.
-            ValueError: neither pair is complete, or the generator returns something else.
+            ValueError: neither pair is complete, the generator returns something else, or the
+                given images have no second derivative by the latents.
         """
         by_generator = generator is not None and num_batches is not None
         if by_generator == (fake_imgs is not None and latents is not None):
@@ -168,6 +177,12 @@ class GeneratorPathRegularizer(Loss):
             assert latents is not None
             with torch.autocast(fake_imgs.device.type, enabled=False):
                 lengths = path_lengths(fake_imgs, latents, noise=noise)
+            if torch.is_grad_enabled() and not differentiable(lengths):
+                raise ValueError(
+                    "fake_imgs have no second derivative by latents, as after a fused attention "
+                    "kernel: make them under torch.nn.attention.sdpa_kernel(SDPBackend.MATH), or "
+                    "give generator and num_batches"
+                )
         return self._penalty(lengths)
 
     def _generated(self, generator: Any, batch: int, noise: Tensor | None) -> Tensor:

@@ -34,8 +34,8 @@ def r1_penalty(
     There is no ½ here: the paper's and StyleGAN's $\gamma/2$ is a ``loss_weight`` of γ/2 with
     ``norm_mode="HWC"``. ``"pixel"``, MMagic's default, divides by the number of pixels.
 
-    Compiled and data-parallel wrappers are gone round, autocast is off inside, and no gradient
-    scaler is needed. Under DDP, add it to a loss that went through the wrapper before
+    Compiled and data-parallel wrappers are gone round, autocast and fused attention kernels are
+    off inside, and no gradient scaler is needed. Under DDP, add it to a loss that went through the wrapper before
     ``backward()``.
 
     Args:
