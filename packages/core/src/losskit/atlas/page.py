@@ -7,7 +7,6 @@ import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from textwrap import shorten
 
 from losskit.atlas.charts import costs_of, curves_of
 from losskit.atlas.distortions import DISTORTIONS
@@ -22,7 +21,7 @@ _CSS = """
 body { margin: 0 auto; padding: 1.5rem; max-width: 60rem; color: var(--ink); background: var(--paper);
        font: 16px/1.5 system-ui, sans-serif; }
 h1 { margin: 0; } h2 { margin: 2.5rem 0 .5rem; } h3 { margin: 0; font-size: 1.1rem; }
-p { margin: .4rem 0; } a { color: inherit; } .soft { color: var(--soft); }
+p, details { margin: .4rem 0; overflow-wrap: anywhere; } a { color: inherit; } .soft { color: var(--soft); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .5rem; text-align: right; font-weight: normal; white-space: nowrap; }
@@ -189,8 +188,9 @@ def _card(entry: Entry, name: str, folder: Path) -> str:
     flag = ' <span class="flag">random weights</span>' if loss.random else ""
     paper = f"<br>{escape(loss.spec.paper)}" if loss.spec.paper else ""
     note = f"<br>{escape(loss.note)}" if loss.note else ""
-    note += (
-        f"<br>true weights cannot be had here: {escape(shorten(loss.missing, 240))}"
+    missing = (
+        '<details class="soft"><summary>true weights cannot be had here: why, and what helps</summary>'
+        f"{escape(loss.missing)}</details>"
         if loss.missing
         else ""
     )
@@ -205,7 +205,7 @@ def _card(entry: Entry, name: str, folder: Path) -> str:
         f'<small class="soft">{escape(loss.spec.namespace)}</small>{flag}</h3>'
         f"<p>{escape(loss.spec.summary)}</p>"
         f'<p class="soft">{price}clean image {number(entry.clean)} · noise 0.1 moves it by '
-        f"{number(entry.unit)}{paper}{note}</p>"
+        f"{number(entry.unit)}{paper}{note}</p>{missing}"
         f'<div class="scroll">{curves_of(loss.label, entry.curves)}</div><div class="look">{"".join(figures)}</div></article>\n'
     )
 
@@ -215,7 +215,7 @@ def _skipped(skipped: Sequence[tuple[str, str]]) -> str:
     if not skipped:
         return ""
     failed = [(name, why) for name, why in skipped if why != NO_IMAGE]
-    items = "".join(f"<li>{escape(n)}: {escape(why[:300])}</li>" for n, why in failed)
+    items = "".join(f"<li>{escape(n)}: {escape(why)}</li>" for n, why in failed)
     others = ", ".join(escape(name) for name, why in skipped if why == NO_IMAGE)
     rest = f'<p class="soft">No input that takes an image to judge: {others}.</p>' if others else ""
     return f"<h2>Left out</h2>{f'<ul>{items}</ul>' if items else ''}{rest}"

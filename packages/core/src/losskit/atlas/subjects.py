@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from losskit.cli.listing import loss_signature
+from losskit.compat import constructor_arguments
 from losskit.errors import ConfigError
 from losskit.factory import create
 from losskit.loss import has_components, input_parameters
@@ -81,14 +82,15 @@ def find_image_losses(
     """The installed losses that compare an image with another (or judge one), made one by one.
 
     A loss is made with its defaults, or, where these do not do (no photograph that small, an input
-    missing), as its example says. A network inside is of the default architecture with random
-    weights, or with its own where ``true_weights`` asks for them and they can be had.
+    missing), as its example says. A network inside is of the default architecture, or the one its
+    config names, with random weights; or with its own where ``true_weights`` asks for them and they
+    can be had, or where the config itself says which.
 
     Args:
         names: configs (``type`` and options) to look at. The type ``"all"`` stands for all that is
             installed, and so does an empty sequence.
         size: height and width of the photographs, for inputs that the example makes.
-        true_weights: try the default weights first; this may download them.
+        true_weights: try the true weights first; this may download them.
 
     Yields:
         A loss, or its name and why it was left out, on one line.
@@ -126,11 +128,12 @@ class _Way:
     arguments: Mapping[str, Any]
     random: bool = False
 
-    def note(self) -> str:
+    def note(self, options: Mapping[str, Any]) -> str:
+        """The arguments that neither the label nor "random weights" tell."""
         shown = [
             f"{key}={type(value).__name__ if isinstance(value, nn.Module) else _short(value)}"
             for key, value in self.arguments.items()
-            if not (key == "weights" and self.random)
+            if key not in options and not (key == "weights" and self.random)
         ]
         return f"made with {', '.join(shown)}" if shown else ""
 
@@ -161,7 +164,7 @@ def _prepare(
             missing_weights = missing_weights or (error if not way.random else None)
             continue
         loss.random = way.random
-        loss.note = "" if options else way.note()
+        loss.note = way.note(options)
         if way.random and true_weights and missing_weights is not None:
             loss.missing = one_line(missing_weights)
         return loss
@@ -174,23 +177,31 @@ def _ways(
     """How to make the loss, best first: nearest to what a user gets."""
     parameters = loss_signature(spec)["arguments"]
     needed = {k: v for k, v in example.items() if parameters.get(k) == "required"}
+    stand_ins = {key: value for key, value in example.items() if _is_stand_in(value)}
+    named = constructor_arguments(spec.name, options, parameters)  # under this library's names
+    replaced = stand_ins.keys() & named.keys()
     if options:
-        yield _Way({**needed, **options}, _is_stand_in(options.get("weights")))
-        return
-    stand_ins = {key for key, value in example.items() if _is_stand_in(value)}
-    if not stand_ins:
+        needed = {**needed, **options}
+        example = {**stand_ins, **needed}
+        # Weights, or a network of the user's own, that the options name are had as they are.
+        chosen = named.keys() & {"weights", "allow_import"}
+        if not stand_ins or chosen or (replaced and "weights" not in parameters):
+            yield _Way(needed, _is_stand_in(named.get("weights")))
+            return
+    elif not stand_ins:
         if needed != example:
             yield _Way(needed)
         yield _Way(example)
         return
-    # A small network given in place of the true one: the other arguments may be inputs (texts).
-    if any(isinstance(example[key], nn.Module) for key in stand_ins):
+    elif any(isinstance(value, nn.Module) for value in stand_ins.values()):
+        # A small network given in place of the true one: the other arguments may be inputs (texts).
         needed = {key: value for key, value in example.items() if key not in stand_ins}
     if true_weights:
         yield _Way(needed)
     if "weights" in parameters:
         yield _Way({**needed, "weights": "random"}, random=True)
-    yield _Way(example, random=True)
+    if not replaced:  # else this is the network that the options name, with its true weights
+        yield _Way(example, random=True)
 
 
 def _place(
