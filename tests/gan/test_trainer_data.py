@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import islice
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from losskit.errors import ConfigError
 from losskit_gan.demo import photos
+from losskit_gan.trainer import sources
 from losskit_gan.trainer.data import Samples, batches, shrink
 from losskit_gan.trainer.masks import free_form_mask
 from losskit_gan.trainer.sections import DataConfig
@@ -173,9 +175,60 @@ def test_a_bad_image_is_named_or_skipped_and_counted(images, spoil, message):
     data = config(images, fit="crop", skip_bad=True)
     source = open_source(data)
     shown = list(islice(batches(source, data, seed=0, start=0), 6))
-    found = {int(index) for batch in shown for index in batch["skipped"].flatten()} - {-1}
+    found = {int(index) for batch in shown for index in batch["skipped"]}
     assert len(source.skipped) + len(found) == 1  # once, however often it came up
     assert all(n < 5 for batch in shown for n in numbers(batch))
+
+
+def _mostly_cut(folder):
+    """Thirty images whose second half is missing, and six whole ones, numbered 100 to 105."""
+    folder.mkdir(exist_ok=True)
+    for index in range(36):
+        pixels = np.random.default_rng(index).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+        pixels[..., 0] = 70 + index
+        Image.fromarray(pixels).save(folder / f"{index:02}.png")
+    for index in range(30):
+        content = (folder / f"{index:02}.png").read_bytes()
+        (folder / f"{index:02}.png").write_bytes(content[: len(content) // 2])
+    return folder
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_any_number_of_bad_images_in_a_row_is_skipped(tmp_path, workers):
+    shown = take(_mostly_cut(tmp_path / "cut"), 18, fit="crop", skip_bad=True, workers=workers)
+    assert set().union(*map(numbers, shown)) == set(range(100, 106))
+    assert set().union(*(batch["skipped"].tolist() for batch in shown)) == set(range(30))
+
+
+def test_what_a_process_remembers_changes_no_batch(tmp_path, same):
+    folder = _mostly_cut(tmp_path / "cut")
+    options = {"fit": "crop", "skip_bad": True, "flip": True, "rotate": True}
+    remembering = take(folder, 36, **options)
+    for step in (1, 17, 35):
+        same(take(folder, 1, start=step, **options)[0], remembering[step])
+
+
+def test_a_bad_image_is_decoded_once(tmp_path, monkeypatch):
+    decoded = Counter()
+    real = sources.decode
+
+    def counting(path, channels):
+        decoded[path.name] += 1
+        return real(path, channels)
+
+    monkeypatch.setattr(sources, "decode", counting)
+    take(_mostly_cut(tmp_path / "cut"), 54, fit="crop", skip_bad=True)
+    assert set(decoded.values()) == {1}
+    assert len(decoded) == 36
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_images_of_which_none_is_usable_are_one_error(tmp_path, workers):
+    folder = _mostly_cut(tmp_path / "cut")
+    for index in range(30, 36):
+        (folder / f"{index}.png").unlink()
+    with pytest.raises(DataError, match=r"^not one of the 30 images can be used; .*png$"):
+        take(folder, 1, fit="crop", skip_bad=True, workers=workers)
 
 
 def test_a_bad_image_in_a_loading_process_is_one_line(images):

@@ -295,6 +295,21 @@ def test_a_bad_image_counts_once_however_often_it_comes_up(folder):
     assert read_metrics(Path("run/metrics.csv"))[-1]["data_skipped"] == 2
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_more_bad_images_than_good_ones_train_and_resume_exactly(folder, workers, same):
+    for index in range(30):
+        content = Path(f"images/{index % 7}.png").read_bytes()
+        Path(f"images/bad{index}.png").write_bytes(content[: len(content) // 2])
+    data = {"images": "images", "size": 8, "batch_size": 4, "skip_bad": True, "workers": workers}
+    changes = {"data": data, "optimizer": {"lr": 0.01}}
+    whole = run(steps=12, **changes)
+    assert read_metrics(Path("run/metrics.csv"))[-1]["data_skipped"] == 30
+    run(steps=5, out="again", **changes)
+    resumed = run(resume=True, steps=12, out="again", **changes)
+    same(without_out(checkpoints.load(whole)), without_out(checkpoints.load(resumed)))
+    assert read_metrics(Path("again/metrics.csv"))[-1]["data_skipped"] == 30
+
+
 def test_samples_and_rows_leave_the_training_alone(folder, same):
     quiet = {"every": 11, "samples_every": 0, "checkpoint_every": 0, "tensorboard": False}
     first, second = checkpoints.load(run()), checkpoints.load(run(out="quiet", logging=quiet))

@@ -15,24 +15,21 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from losskit_gan.trainer.interrupt import leave_to_main_process
 from losskit_gan.trainer.masks import free_form_mask
 from losskit_gan.trainer.sections import DataConfig
 from losskit_gan.trainer.sources import DataError, Source, check_size, fit_of
 
-_RETRIES = 20
-#: Fills the places of ``skipped`` that hold no image's index.
-NOT_SKIPPED = -1
-
 
 class Samples(Dataset[dict[str, Tensor]]):
     """The endless sequence of training samples, by their number.
 
     Each is a dict with ``real_imgs`` (and ``target``, the same), ``lq`` for every task but
-    ``generation``, ``mask`` for ``inpainting``, and ``skipped``, the indices of the bad images that were
-    passed over to find this one, filled up with -1.
+    ``generation``, ``mask`` for ``inpainting``, and ``skipped``, the indices of the bad images that
+    were passed over to find this one. In a bad image's place comes the next good one of its pass
+    over the data, which the source's memory of bad images makes faster and does not change.
 
     Args:
         source: the images.
@@ -47,33 +44,35 @@ class Samples(Dataset[dict[str, Tensor]]):
         self._order: tuple[int, np.ndarray[Any, Any]] = (-1, np.empty(0, dtype=np.int64))
 
     def __getitem__(self, position: int) -> dict[str, Tensor]:
-        skipped = torch.full((_RETRIES,), NOT_SKIPPED)
-        for attempt in range(_RETRIES):
-            index = self._index(position + attempt)
-            try:
-                images = self.source[index]
-                check_size(images[-1].shape[-2:], self.config, self.source.names[index])
-                random = np.random.default_rng([self.seed, 1, position])
-                sample = self._sample(images, random, self.source.names[index])
-            except DataError as error:
-                if not self.config.skip_bad:
-                    raise DataError(
-                        f"{error} (data.skip_bad: true leaves such images out)"
-                    ) from error
-                skipped[attempt] = index
-            else:
-                sample["skipped"] = skipped
-                return sample
+        epoch, place = divmod(position, len(self.source))
+        order = self._permutation(epoch)
+        skipped: list[int] = []
+        while len(skipped) < len(order):
+            index = int(order[(place + len(skipped)) % len(order)])
+            if index not in self.source.bad:
+                try:
+                    images = self.source[index]
+                    check_size(images[-1].shape[-2:], self.config, self.source.names[index])
+                    random = np.random.default_rng([self.seed, 1, position])
+                    sample = self._sample(images, random, self.source.names[index])
+                except DataError as error:
+                    if not self.config.skip_bad:
+                        raise DataError(
+                            f"{error} (data.skip_bad: true leaves such images out)"
+                        ) from error
+                    self.source.bad.add(index)
+                else:
+                    return {**sample, "skipped": torch.tensor(skipped, dtype=torch.int64)}
+            skipped.append(index)
         raise DataError(
-            f"{_RETRIES} images in a row are bad; the last is {self.source.names[index]}"
+            f"not one of the {len(order)} images can be used; the last is {self.source.names[index]}"
         )
 
-    def _index(self, position: int) -> int:
-        epoch, place = divmod(position, len(self.source))
+    def _permutation(self, epoch: int) -> np.ndarray[Any, Any]:
         if self._order[0] != epoch:
             random = np.random.default_rng([self.seed, 0, epoch])
             self._order = (epoch, random.permutation(len(self.source)))
-        return int(self._order[1][place])
+        return self._order[1]
 
     def _sample(
         self, images: tuple[Tensor, ...], random: np.random.Generator, name: str
@@ -167,6 +166,15 @@ def _augmented(
     return images
 
 
+def _collated(samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """A batch; of what its samples passed over, each once."""
+    skipped = {int(index) for sample in samples for index in sample.pop("skipped")}
+    return {
+        **default_collate(samples),
+        "skipped": torch.tensor(sorted(skipped), dtype=torch.int64),
+    }
+
+
 class _Positions(Sampler[list[int]]):
     """The sample numbers of each step of one rank, from a step on, without end."""
 
@@ -189,6 +197,8 @@ def batches(
 ) -> Iterator[dict[str, Tensor]]:
     """One rank's batches from step ``start`` on, without end.
 
+    ``skipped`` holds the indices of the bad images that a batch's samples passed over, each once.
+
     Args:
         source: the images.
         config: the task; ``batch_size`` is each rank's.
@@ -198,11 +208,12 @@ def batches(
         world_size: processes.
 
     Raises:
-        DataError: an image is bad and ``skip_bad`` is off.
+        DataError: an image is bad and ``skip_bad`` is off, or all are.
     """
     loader = DataLoader(
         Samples(source, config, seed=seed),
         batch_sampler=_Positions(config.batch_size, start=start, rank=rank, world_size=world_size),
+        collate_fn=_collated,
         num_workers=config.workers,
         worker_init_fn=leave_to_main_process,
         # Its own generator: an iterator draws a seed when it starts, which would otherwise shift

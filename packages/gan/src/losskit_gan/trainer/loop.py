@@ -14,7 +14,7 @@ from losskit.errors import ConfigError
 from losskit.spec import one_line
 from losskit_gan.trainer import assemble, checkpoints, sampling
 from losskit_gan.trainer.config import TrainConfig, as_mapping, check_folder
-from losskit_gan.trainer.data import NOT_SKIPPED, Samples, batches
+from losskit_gan.trainer.data import Samples, batches
 from losskit_gan.trainer.ema import ExponentialMovingAverage
 from losskit_gan.trainer.engine import FabricEngine, raw
 from losskit_gan.trainer.fabric import check_model, lost_processes_named, make_fabric
@@ -186,7 +186,7 @@ class Trainer:
         for player, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
                 group["lr"] = self._base_rates[player] * factor
-        self.skipped.update(set(batch.pop("skipped").flatten().tolist()) - {NOT_SKIPPED})
+        self.skipped.update(batch.pop("skipped").tolist())
         batch = self.fabric.to_device(batch)
         try:
             logs = self.model.train_step(batch, self.optimizers, engine=self.engine)

@@ -132,7 +132,8 @@ def preview(
         return grid(unit_range(images, config.data.value_range), columns=math.isqrt(count - 1) + 1)
     count = min(count, 8)
     items = [samples[position] for position in range(count)]
-    batch = {key: torch.stack([item[key] for item in items]).to(device) for key in items[0]}
+    keys = items[0].keys() - {"skipped"}
+    batch = {key: torch.stack([item[key] for item in items]).to(device) for key in keys}
     if "noise" in config.model.inputs:
         assert latent_dim is not None
         batch["noise"] = noise(count, latent_dim, seed=seed, device=device)

@@ -33,6 +33,10 @@ class Source:
         read: gives one item's images as ``(c, h, w)`` uint8.
         cache: keep what was read.
         skipped: names of items left out.
+
+    Attributes:
+        bad: indices of items that were found bad when they were read, so that nobody reads them
+            again; each loading process has a memory of its own.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class Source:
     ) -> None:
         self.names = names
         self.skipped = skipped
+        self.bad: set[int] = set()
         self._read = read
         self._cache: dict[int, tuple[Tensor, ...]] | None = {} if cache else None
 
