@@ -120,6 +120,16 @@ def test_a_block_of_no_kind_fails() -> None:
         ("git clone somewhere", "nothing tests a command of 'git'"),
         ("python examples/nowhere.py", "there is no examples/nowhere.py"),
         ("black .", "nothing tests a command"),
+        ("uv run towncrier bild --bogus", "towncrier has no sub-command 'bild'"),
+        ("uv run towncrier build --bogus", "towncrier build has no option --bogus"),
+        ("uv run towncrier build --yes=1", "--yes takes no value"),
+        ("uv run pytest --nonsense", "pytest has no option --nonsense"),
+        ("uv run pytest -q no/such/file", "there is no no/such/file"),
+        ("uv run pytest -k gan tests/nowhere.py::test_it", "there is no tests/nowhere.py"),
+        ("ruff chekc", "ruff has no sub-command 'chekc'"),
+        ("ruff", "without a sub-command"),
+        ("twine check --strickt dist/*", "twine check has no option --strickt"),
+        ("mypy --strictest", "mypy has no option --strictest"),
     ],
 )
 def test_a_wrong_command_fails_without_being_run(command, fault, monkeypatch, capsys) -> None:
@@ -128,6 +138,17 @@ def test_a_wrong_command_fails_without_being_run(command, fault, monkeypatch, ca
         run_block(command, PARSE, PAGE, console=False)
     run_block("uv run losskit demo --minutes 1", PARSE, PAGE, console=False)
     parse_losskit(["atlas", "--out", "x"], ROOT)
+
+
+def test_tools_right_commands_pass() -> None:
+    for command in (
+        "uv run pytest -q -k 'gan and not slow' -n 2 --maxfail=1 tests/test_docs.py::test_pages_are_found",
+        "python -m pytest tests packages -m slow",
+        "uv run towncrier build --yes --version 1.2.3",
+        "uv run twine check --strict dist/*.whl dist/*.tar.gz",
+        "pytest && ruff check && ruff format --check . && mypy packages/*/src --strict",
+    ):
+        run_block(command, {}, PAGE, console=False)
 
 
 def test_arguments_are_appended_before_a_comment(capsys) -> None:

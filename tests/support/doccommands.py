@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from doctools import TOOLS, check_tool
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -33,8 +34,6 @@ TOY = (
     "fabric.accelerator=cpu",
     "--quiet",
 )
-#: Programs that developers run and whose work is not a page's to test: they must be among the dev tools.
-TOOLS = ("pytest", "ruff", "mypy", "build", "twine", "towncrier")
 _OWN_PATHS = ("examples/", "packages/", "docs/", "benchmarks/", ".ci/")
 
 
@@ -138,7 +137,7 @@ class Runner:
         if words[:2] == ["python", "-m"]:
             module, *arguments = words[2:]
             if module in TOOLS:
-                return self._tool(module)
+                return self._tool(module, arguments)
             return self._script(module, arguments, module=True)
         program, *arguments = words
         if program == "pip":
@@ -155,7 +154,7 @@ class Runner:
         if program == "python":
             return self._script(arguments[0], arguments[1:], module=False)
         if program in TOOLS:
-            return self._tool(program)
+            return self._tool(program, arguments)
         if self.parse_only and (program == "bash" or program.startswith(".ci/")):
             script = arguments[0] if program == "bash" else program
             assert (self.page.root / script).is_file(), f"there is no {script}"
@@ -199,10 +198,11 @@ class Runner:
                     raise AssertionError(f"{name} ended with {stop.code}") from stop
         return out.getvalue()
 
-    def _tool(self, name: str) -> None:
+    def _tool(self, name: str, arguments: Sequence[str]) -> None:
         files = (self.page.root / "pyproject.toml", Path("pyproject.toml"))
         declared = {n for file in files if file.exists() for n in _declared(file)}
         assert name in declared, f"{name} is in no group of development tools"
+        check_tool([name, *arguments], self.page.root / self.page.folder)
 
     def _pip(self, words: list[str]) -> None:
         assert words[0] == "install", f"pip {words[0]}"
