@@ -103,6 +103,16 @@ def test_balanced_has_a_part_for_each():
     [
         (lambda: ConsistencyLoss(-1), ValueError, "shift must not be negative, not -1"),
         (lambda: flip_and_shift(_images(), shift=6), ValueError, "below the image's size, not 6"),
+        (
+            lambda: ConsistencyLoss()(nn.Tanh(), torch.zeros(2, 3, 4, 8, 8)),
+            ValueError,
+            r"images must have shape \(b, c, h, w\), not \(2, 3, 4, 8, 8\)",
+        ),
+        (
+            lambda: BalancedConsistencyLoss()(nn.Tanh(), _images(), torch.zeros(2, 3)),
+            ValueError,
+            r"images must have shape \(b, c, h, w\), not \(2, 3\)",
+        ),
         (lambda: consistency_loss(nn.Tanh(), None), TypeError, "images must be a tensor"),
     ],
 )

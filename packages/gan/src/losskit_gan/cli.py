@@ -128,7 +128,10 @@ def _command(arguments: argparse.Namespace) -> str:
 
 def _sample(arguments: argparse.Namespace) -> int:
     from losskit_gan.trainer.inference import write_samples
+    from losskit_gan.trainer.sections import LARGEST_SEED
 
+    if not 0 <= arguments.seed <= LARGEST_SEED:
+        raise LosskitError(f"--seed must be from 0 to {LARGEST_SEED}, not {arguments.seed}")
     for name, least in (("count", 1), ("batch", 1), ("interpolate", 0)):
         value = getattr(arguments, name)
         if value is not None and value < least:

@@ -31,8 +31,11 @@ def flip_and_shift(
         Images of the same shape; differentiable.
 
     Raises:
-        ValueError: ``shift`` is negative or not below the images' size.
+        ValueError: the images are not ``(b, c, h, w)``, or ``shift`` is negative or not below
+            their size.
     """
+    if images.ndim != 4:
+        raise ValueError(f"images must have shape (b, c, h, w), not {tuple(images.shape)}")
     b, _, h, w = images.shape
     if not 0 <= shift < min(h, w):
         raise ValueError(f"shift must be at least 0 and below the image's size, not {shift!r}")
@@ -71,6 +74,7 @@ def consistency_loss(
 
     Raises:
         TypeError: an argument has the wrong type.
+        ValueError: the images do not fit ``augment``, whose default takes ``(b, c, h, w)``.
 
     References:
         H. Zhang et al., "Consistency Regularization for GANs", ICLR 2020 (λ = 10),
@@ -78,10 +82,11 @@ def consistency_loss(
     """
     check_images(images, "images")
     images = images.detach()
+    moved = augment(images)
     network = unwrapped(discriminator, compiled=False)
     if logits is None:
         logits = network(images)
-    augmented = network(augment(images))
+    augmented = network(moved)
 
     def on_scale(before: Tensor, after: Tensor) -> Tensor:
         return (before - after).square().mean()

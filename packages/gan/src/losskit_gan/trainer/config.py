@@ -13,6 +13,7 @@ from losskit_gan.presets.parts import LOSSES, preset_losses
 from losskit_gan.trainer.preset import with_training_of_preset
 from losskit_gan.trainer.schema import from_mapping, with_overrides
 from losskit_gan.trainer.sections import (
+    LARGEST_SEED,
     DataConfig,
     FabricConfig,
     LoggingConfig,
@@ -71,7 +72,7 @@ class TrainConfig:
     generator_steps: int = at_least(1, 1)
     discriminator_steps: int = at_least(1, 1)
     accumulate: int = at_least(1, 1)
-    seed: int = at_least(0, 0)
+    seed: int = at_least(0, 0, most=LARGEST_SEED)
     deterministic: bool = False
     out: str = "runs/default"
     fabric: FabricConfig = field(default_factory=FabricConfig)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
@@ -15,7 +16,8 @@ _T = TypeVar("_T")
 def from_mapping(cls: type[_T], data: Any, path: str = "") -> _T:
     """Make a dataclass from a mapping, its fields checked and converted by their types.
 
-    A field's ``metadata`` may hold ``least``: the smallest number allowed.
+    A field's ``metadata`` may hold ``least`` and ``most``: the smallest and largest number allowed.
+    Numbers that are not finite are never allowed.
 
     Args:
         cls: a dataclass, whose fields are numbers, strings, booleans, ``Literal``s, lists, tuples,
@@ -58,11 +60,15 @@ def _unknown(key: str, path: str, here: list[str], everywhere: Sequence[str]) ->
 
 def _checked(value: Any, hint: Any, path: str, field: Field[Any], everywhere: Sequence[str]) -> Any:
     result = _converted(value, hint, path, everywhere)
-    least = field.metadata.get("least")
+    least, most = field.metadata.get("least"), field.metadata.get("most")
     numbers = result if isinstance(result, (tuple, list)) else [result]
     for number in numbers:
+        if isinstance(number, float) and not math.isfinite(number):
+            raise ConfigError(f"{path} must be finite, not {value!r}")
         if least is not None and isinstance(number, (int, float)) and number < least:
             raise ConfigError(f"{path} must be at least {least}, not {value!r}")
+        if most is not None and isinstance(number, (int, float)) and number > most:
+            raise ConfigError(f"{path} must be at most {most}, not {value!r}")
     return result
 
 
@@ -117,7 +123,7 @@ def _plain(value: Any, kind: type, path: str) -> Any:
     if kind is float and not isinstance(value, bool):
         try:
             return float(value)  # YAML reads 1e-4 as text
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             pass
     elif isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
         return value

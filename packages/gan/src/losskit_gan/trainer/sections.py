@@ -6,10 +6,13 @@ import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+#: torch takes seeds of 64 bits, and ranks, samples and images count up from the one that is given.
+LARGEST_SEED = 2**63 - 1
 
-def at_least(least: float, default: Any) -> Any:
-    """A field whose number may not be smaller."""
-    return field(default=default, metadata={"least": least})
+
+def at_least(least: float, default: Any, *, most: float | None = None) -> Any:
+    """A field whose number may not be smaller, nor larger than ``most``."""
+    return field(default=default, metadata={"least": least, "most": most})
 
 
 @dataclass(frozen=True)
