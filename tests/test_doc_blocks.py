@@ -31,6 +31,18 @@ def fences(path: Path) -> int:
     return sum(token.type in ("fence", "code_block") for token in tokens)
 
 
+def hidden(text: str) -> list[str]:
+    """Code that is in no block: HTML's own, or in a fence of colons."""
+    found = []
+    for token in MarkdownIt("commonmark").enable("table").parse(text):
+        for part in (token, *(token.children or ())):
+            if part.type in ("html_block", "html_inline"):
+                found += re.findall(r"<(?:pre|code|script|samp|kbd|textarea)\b", part.content, re.I)
+        if token.type == "inline":
+            found += re.findall(r"^:{3,}.*", token.content, re.M)
+    return found
+
+
 def collected() -> set[str]:
     """Pages that pytest takes blocks from: the patterns of the root conftest, in the paths it tests."""
     patterns = (
@@ -68,6 +80,28 @@ def test_each_block_is_of_a_kind_that_is_tested_and_none_is_lost() -> None:
     assert kinds["python"] > 25
     assert kinds["bash"] + kinds["console"] > 15
     assert kinds["yaml"] > 7
+
+
+def test_no_code_is_outside_of_blocks() -> None:
+    faults = {place(path): hidden(path.read_text(encoding="utf-8")) for path in PAGES}
+    assert {name: found for name, found in faults.items() if found} == {}
+    config = (ROOT / "docs" / "conf.py").read_text(encoding="utf-8")
+    assert re.findall(r"^myst_enable_extensions = .*colon_fence", config, re.M) == []
+
+
+def test_code_outside_of_blocks_would_be_found() -> None:
+    for text in (
+        "Text.\n\n<pre><code>losskit trian</code></pre>\n",
+        "<details>\n<pre>\nlosskit trian\n</pre>\n</details>\n",
+        "Say <code>losskit trian</code>.\n",
+        "- item\n\n  <PRE>x</PRE>\n",
+        "| a |\n|---|\n| <code>x</code> |\n",
+        ":::{code-block} python\nimport nowhere\n:::\n",
+        "Text.\n\n::::{literalinclude} x.py\n::::\n",
+        "- item\n\n  :::{code-block} python\n  x\n  :::\n",
+    ):
+        assert hidden(text), text
+    assert hidden("Say `<pre>` or `:::`.\n\n```python\n'<code>'\n```\n\n<img src='x'>\n") == []
 
 
 def test_what_is_only_parsed_says_why() -> None:
