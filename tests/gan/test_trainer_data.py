@@ -262,6 +262,57 @@ def test_what_is_transparent_is_shown_on_white(tmp_path, form):
         assert torch.equal(open_source(config(tmp_path / "b.npy"))[0][0], shown)
 
 
+_RAMP = np.linspace(0, 1, 64).reshape(8, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels"),
+    [
+        ("float.tif", _RAMP.astype(np.float32)),
+        ("16.tif", np.round(_RAMP * 65535).astype(np.uint16)),
+        ("16.png", np.round(_RAMP * 65535).astype(np.uint16)),
+        ("16.pgm", np.round(_RAMP * 65535).astype(np.uint16)),  # which Pillow opens as mode "I"
+    ],
+)
+def test_more_than_eight_bits_are_scaled_not_clipped(tmp_path, name, pixels):
+    Image.fromarray(pixels).save(tmp_path / name)
+    for channels in (1, 3):
+        shown = sources.decode(tmp_path / name, channels)
+        assert shown.shape == (channels, 8, 8)
+        assert np.abs(shown.numpy() - _RAMP * 255).max() <= 1
+
+
+def test_16_bits_that_an_older_pillow_opens_as_mode_i(tmp_path, monkeypatch):
+    pixels = np.round(_RAMP * 65535).astype(np.uint16)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    opened = Image.fromarray(pixels.astype(np.int32))
+    assert opened.mode == "I"
+    opened.format = "PNG"
+    monkeypatch.setattr(Image, "open", lambda path: opened)
+    assert np.abs(sources.decode(tmp_path / "a.png", 1)[0].numpy() - _RAMP * 255).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        ((_RAMP * 65535).astype(np.int32), "holds 32-bit or signed integers"),
+        ((_RAMP * 255).astype(np.float32), r"holds floats outside \[0, 1\]"),
+        (np.full((8, 8), np.nan, dtype=np.float32), r"holds floats outside \[0, 1\]"),
+    ],
+)
+def test_an_image_whose_white_is_not_known_is_named_or_skipped(images, pixels, message):
+    Image.fromarray(pixels).save(images / "a.tif")
+    with pytest.raises(DataError, match=rf"a\.tif {message}.*data.skip_bad: true") as caught:
+        take(images, 3, fit="crop")
+    assert "\n" not in str(caught.value)
+    data = config(images, fit="crop", skip_bad=True)
+    source = open_source(data)
+    shown = list(islice(batches(source, data, seed=0, start=0), 6))
+    found = {int(index) for batch in shown for index in batch["skipped"]}
+    assert len(source.skipped) + len(found) == 1
+    assert set().union(*map(numbers, shown)) == {0, 1, 2, 3, 4}
+
+
 def test_a_pair_without_its_partner_is_named_or_skipped_and_counted(tmp_path):
     for folder, names in (("low", "abc"), ("high", "bcd")):
         (tmp_path / folder).mkdir()

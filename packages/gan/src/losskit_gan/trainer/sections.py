@@ -50,7 +50,7 @@ class DataConfig:
     """``data``: the images.
 
     Args:
-        images: a folder; a ``.npy`` file of images (``n h w`` or ``n h w c``); ``builtin:faces`` or
+        images: a folder (grey of 16 bits and TIFFs of floats in [0, 1] are scaled); a ``.npy`` file of images (``n h w`` or ``n h w c``); ``builtin:faces`` or
             ``builtin:photos``, which scikit-image's wheel holds; or ``"module:function"`` of
             yours that returns such an array or a list of images, and needs ``allow_import``.
         inputs: for ``task: paired``, the folder of the generator's inputs, matched by name.
@@ -71,7 +71,7 @@ class DataConfig:
         workers: processes that load ahead; 0: this one does.
         cache: keep decoded images in memory.
         skip_bad: leave out images that cannot be read or are too small, and pairs that lack one of
-            the two, and count them.
+            the two, and count them (``data_skipped``).
     """
 
     images: str

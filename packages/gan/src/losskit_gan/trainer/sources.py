@@ -18,6 +18,8 @@ from losskit_gan.trainer.imports import import_named
 from losskit_gan.trainer.sections import DataConfig
 
 _BUILTIN = "builtin:"
+#: Whose integers Pillow's mode "I" holds unscaled, and of 16 bits: PNG before Pillow 11, PGM still.
+_SIXTEEN_BITS = ("PNG", "PPM")
 _TRANSPARENT = ("RGBA", "RGBa", "LA", "La", "PA")
 
 
@@ -83,26 +85,41 @@ def open_source(config: DataConfig, *, allow_import: bool = False) -> Source:
 def decode(path: Path, channels: Literal[1, 3]) -> UInt8[Tensor, "c h w"]:
     """One image file as it is meant to be seen: as its EXIF data turn it, on white where transparent.
 
+    Grey of 16 bits is scaled to 8, and so are floats, whose white is 1.
+
     Raises:
-        DataError: it cannot be read as an image.
+        DataError: it cannot be read as an image, or what its white is cannot be known.
     """
     from PIL import Image, ImageOps
 
     try:
         with Image.open(path) as image:
+            _check_white(image, path)
             upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I;16"):  # Pillow would clip 16 bits, not scale them
+            # Pillow would clip these, not scale them.
+            if upright.mode.startswith("I"):
                 upright = Image.fromarray((np.array(upright) >> 8).astype(np.uint8))
             if upright.mode in _TRANSPARENT or "transparency" in upright.info:
                 upright = upright.convert("RGBA")
-            else:
+            elif upright.mode != "F":  # floats are scaled as those of arrays are
                 upright = upright.convert("RGB" if channels == 3 else "L")
             pixels = np.array(upright)
+    except DataError:
+        raise
     except FileNotFoundError as error:
         raise DataError(f"there is no file {path}") from error
     except Exception as error:  # Pillow raises many kinds for a damaged file
         raise DataError(f"cannot read {path} as an image: {one_line(error)}") from error
     return _as_tensor(pixels, channels, str(path))
+
+
+def _check_white(image: Any, path: Path) -> None:
+    """Raise DataError for integers that are neither of 8 nor, unsigned, of 16 bits."""
+    if image.mode == "I" and image.format not in _SIXTEEN_BITS:
+        raise DataError(
+            f"{path} holds 32-bit or signed integers, whose white is not known: save it with 8 or "
+            "16 bits, or as floats in [0, 1]"
+        )
 
 
 def _folder(config: DataConfig) -> Source:
@@ -185,6 +202,9 @@ def _header(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             width, height = image.size
+            _check_white(image, path)
+    except DataError:
+        raise
     except Exception as error:
         raise DataError(f"cannot read {path} as an image: {one_line(error)}") from error
     return height, width
@@ -251,7 +271,7 @@ def _as_tensor(pixels: np.ndarray[Any, Any], channels: int, name: str) -> Tensor
         pixels = pixels[..., None]
     if np.issubdtype(pixels.dtype, np.floating):
         if not (np.isfinite(pixels).all() and pixels.min() >= 0 and pixels.max() <= 1):
-            raise DataError(f"{name} holds floats outside [0, 1]")
+            raise DataError(f"{name} holds floats outside [0, 1]: scale them")
         pixels = np.round(pixels * 255).astype(np.uint8)
     if pixels.dtype != np.uint8:
         raise DataError(f"{name} holds {pixels.dtype}; images are uint8, or floats in [0, 1]")
