@@ -50,9 +50,10 @@ class DataConfig:
     """``data``: the images.
 
     Args:
-        images: a folder (grey of 16 bits and TIFFs of floats in [0, 1] are scaled); a ``.npy`` file of images (``n h w`` or ``n h w c``); ``builtin:faces`` or
-            ``builtin:photos``, which scikit-image's wheel holds; or ``"module:function"`` of
-            yours that returns such an array or a list of images, and needs ``allow_import``.
+        images: a folder (16-bit grey and TIFFs of floats in [0, 1] are scaled); a ``.npy`` file of
+            images (``n h w`` or ``n h w c``); ``builtin:faces`` or ``builtin:photos``, which
+            scikit-image's wheel holds; or ``"module:function"`` of yours that returns such an
+            array or a list of images, and needs ``allow_import``.
         inputs: for ``task: paired``, the folder of the generator's inputs, matched by name.
         options: keyword arguments of a provider.
         task: ``generation``; ``super-resolution`` (``lq`` is the image made smaller, bicubic);
