@@ -118,6 +118,8 @@ def test_what_is_only_parsed_says_why() -> None:
         ("docs/design.md", "it draws every loss"),
         ("docs/releasing.md", "it takes minutes and gigabytes"),
         ("docs/guides/faces.md", "it downloads"),
+        ("docs/guides/offline.md", "it downloads"),
+        ("docs/guides/offline.md", "the files are yours"),
         ("docs/guides/many-gpus.md", "it takes several GPUs"),
         ("docs/guides/optimize.md", "the module is yours"),
     }
@@ -163,6 +165,9 @@ def test_a_block_of_no_kind_fails() -> None:
         ("ruff chekc", "ruff has no sub-command 'chekc'"),
         ("ruff", "without a sub-command"),
         ("twine check --strickt dist/*", "twine check has no option --strickt"),
+        ("python -c 'import torchvision; torchvision.models.vgg91()'", "vgg91"),
+        ("python -c 'import torchvision torch'", "invalid syntax"),
+        ("export TORCHHOME=x", "no variable TORCHHOME is known"),
         ("mypy --strictest", "mypy has no option --strictest"),
     ],
 )

@@ -209,6 +209,56 @@ def test_formulas_are_of_losses_that_there_are(catalogue) -> None:
     assert set(formulas) <= set(catalogue)
 
 
+def test_offline_guide_names_each_file_and_each_loss_that_needs_one() -> None:
+    from torchvision.models import get_model_weights
+
+    from losskit.cli.listing import loss_signature
+    from losskit.registry import list_losses, list_weights
+
+    pytest.importorskip("losskit_identity")
+    page = (ROOT / "docs" / "guides" / "offline.md").read_text(encoding="utf-8")
+    taking = {
+        spec.name
+        for spec in list_losses()
+        if spec.namespace != "local"
+        and str(loss_signature(spec)["arguments"].get("weights", "("))[0] in "'N"
+    }
+    assert len(taking) >= 11
+    assert {name for name in taking if f"`{name}`" not in page} == set()
+    files = {
+        str(get_model_weights(name)["IMAGENET1K_V1"].url).rsplit("/", 1)[-1]
+        for name in ("vgg19", "vgg16", "alexnet", "squeezenet1_1")
+    }
+    assert set(re.findall(r"`([\w-]+\.pth)`", page)) == files
+    named = set(re.findall(r"`((?:arcface|facenet|light-cnn)-[\w-]+)`", page))
+    known = {spec.name for spec in list_weights()}
+    assert named == known - {"facenet-casia-webface"}
+
+
+def test_missing_weights_are_refused_as_the_offline_guide_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import losskit
+    from losskit.errors import WeightsError
+
+    pytest.importorskip("losskit_identity")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.delenv("LOSSKIT_CACHE", raising=False)
+    monkeypatch.setattr("torch.hub.download_url_to_file", _unreachable)
+    monkeypatch.setattr("losskit_clip.models._unreachable", lambda address: "no network")
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *names: None)
+    page = " ".join((ROOT / "docs" / "guides" / "offline.md").read_text().split())
+    messages = re.findall(r"``(the weights .*?) ?\.\.\.``", page)
+    types = ("PerceptualLoss", "FaceIdLoss", "CLIPImageLoss")
+    for name, message in zip(types, messages, strict=True):
+        with pytest.raises(WeightsError, match=re.escape(message)):
+            losskit.build({"type": name})
+
+
+def _unreachable(*_: object, **__: object) -> None:
+    raise OSError("no network")
+
+
 def test_atlas_figures_name_nothing_of_the_machine() -> None:
     text = (ROOT / "docs" / "atlas.json").read_text(encoding="utf-8")
     assert re.findall(r"(?<![\w.:/])/(?:root|home|tmp|work|Users)/", text) == []

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from doctools import TOOLS, check_tool
+from doctools import TOOLS, check_statements, check_tool, check_variables
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -141,8 +141,7 @@ class Runner:
             return self._script(module, arguments, module=True)
         program, *arguments = words
         if program == "pip":
-            self._pip(arguments)
-            return None
+            return self._pip(arguments)
         if program == "cp":
             shutil.copy(*arguments)
             return ""
@@ -151,6 +150,10 @@ class Runner:
             return ""
         if program == "losskit":
             return self._losskit(arguments, sink)
+        if self.parse_only and words[:2] == ["python", "-c"]:
+            return check_statements(arguments[1])
+        if self.parse_only and program == "export":
+            return check_variables(arguments)
         if program == "python":
             return self._script(arguments[0], arguments[1:], module=False)
         if program in TOOLS:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 
 #: Programs that developers run and whose work is not a page's to test, and whether they have sub-commands.
 TOOLS = {"pytest": False, "mypy": False, "ruff": True, "twine": True, "towncrier": True}
+#: Variables that the packages or the libraries under them read.
+VARIABLES = ("TORCH_HOME", "HF_HOME", "HF_HUB_OFFLINE", "LOSSKIT_CACHE")
 #: What an earlier command of a page makes.
 _MADE = ("dist/", "docs/_build/")
 
@@ -52,6 +57,22 @@ def _takes_value(text: str, option: str) -> bool | None:
         if declared.startswith("-") and re.search(named, declared):
             return re.search(r"-[\w-]+(?:[ =]|\[=)[<\[{\w]", declared) is not None
     return None
+
+
+def check_statements(source: str) -> None:
+    """Raise where Python on a command line is no Python, or names what its modules have not."""
+    for node in ast.walk(tree := ast.parse(source)):
+        if isinstance(node, ast.Attribute):
+            first, _, rest = ast.unparse(node).partition(".")
+            attrgetter(rest)(importlib.import_module(first))
+    assert isinstance(tree.body[0], ast.Import), f"{source!r} imports nothing"
+
+
+def check_variables(words: Sequence[str]) -> None:
+    """Raise where a page exports a variable of the environment that nothing reads."""
+    for word in words:
+        name = word.partition("=")[0]
+        assert name in VARIABLES, f"no variable {name} is known"
 
 
 @cache
