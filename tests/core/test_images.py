@@ -36,6 +36,18 @@ def test_write_is_the_inverse_of_read(tmp_path: Path, pixels: np.ndarray) -> Non
     assert as_picture(torch.full((3, 2, 2), 2.0)).getpixel((0, 0)) == (255, 255, 255)
 
 
+def test_float_images_keep_their_values(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 1, 5, dtype=np.float32)[None]
+    Image.fromarray(ramp).save(tmp_path / "ramp.tiff")
+    assert read_image(tmp_path / "ramp.tiff")[0, 1, 0].tolist() == ramp[0].tolist()
+    Image.fromarray(ramp * 255).save(tmp_path / "bytes.tiff")
+    with pytest.raises(LosskitError, match=r"its values run from 0 to 255, not 0 to 1"):
+        read_image(tmp_path / "bytes.tiff")
+    Image.fromarray((ramp * 2e9).astype(np.int32)).save(tmp_path / "wide.tiff")
+    with pytest.raises(LosskitError, match=r"to 2e\+09, not 0 to 65535"):
+        read_image(tmp_path / "wide.tiff")
+
+
 def test_grey_transparent_and_sixteen_bits(tmp_path: Path, pixels: np.ndarray) -> None:
     grey = read_image(save(tmp_path / "grey.png", pixels[..., 0]))
     assert torch.equal(grey[0, 0], grey[0, 1])

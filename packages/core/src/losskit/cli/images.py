@@ -26,7 +26,8 @@ def read_image(path: Path, *, size: tuple[int, int] | int | None = None) -> Tens
     """An image as RGB in [0, 1], ``(1, 3, h, w)`` float32, turned as its EXIF data say.
 
     Args:
-        path: of any format Pillow reads; grey of 16 bits keeps them, transparency is dropped.
+        path: of any format Pillow reads; grey of 16 bits keeps them, floats are in [0, 1],
+            transparency is dropped.
         size: ``None``: as it is; a number: scaled so that the shorter side has so many pixels;
             ``(height, width)``: scaled to fill that and cropped about the centre.
 
@@ -42,8 +43,15 @@ def read_image(path: Path, *, size: tuple[int, int] | int | None = None) -> Tens
     try:
         with image_module.open(path) as opened:
             image = ImageOps.exif_transpose(opened)
-            if image.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion would clip it
-                grey = np.array(image).astype(np.float32).clip(0, 65535) / 65535
+            if image.mode.startswith(("I", "F")):  # Pillow's own conversion would clip these
+                grey = np.array(image).astype(np.float32)
+                white = 65535.0 if image.mode.startswith("I") else 1.0
+                if not (grey.min() >= 0 and grey.max() <= white):
+                    raise ValueError(
+                        f"its values run from {grey.min():.6g} to {grey.max():.6g}, not 0 to "
+                        f"{white:g}: which is white is not known"
+                    )
+                grey /= white
                 scaled = np.array(_fit(image_module.fromarray(grey), size))
                 pixels = np.stack([scaled] * 3, -1)
             else:
