@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from losskit_perceptual.autograd import may_overwrite, only_autograd
 from losskit_perceptual.networks.frozen_steps import STEPS, Kept
 
-#: Bytes above which a layer's output is made in pieces. Half of what the C library keeps for itself
-#: at most (32 MiB in glibc) instead of giving it back.
+#: Bytes above which a layer's output is made in pieces: below the size (32 MiB in glibc) from which
+#: the C library gives memory back instead of keeping it.
 _PIECE = 20 << 20
 #: What a layer's backward pass will read, and the size of its input.
 Ran: TypeAlias = "tuple[Kept, torch.Size]"

@@ -31,8 +31,8 @@ _WRITING = (
 class GraphNetwork(FeatureNetwork):
     """A network that ``torch.fx`` can trace; layers are node names (torchvision's convention).
 
-    Maps come with their channels first. A module's name stands for its last node. Only the nodes that the wanted layers need are run.
-    It is traced once, here: tracing patches ``nn.Module`` for every thread while it lasts, which no
+    Maps come with their channels first. A module's name stands for its last node. Only the nodes that
+    the wanted layers need are run. It is traced once, here: tracing patches ``nn.Module`` for every thread while it lasts, which no
     step of a training must do.
 
     In-place operations stay as they are; what they could overwrite is copied: the image, and the layers.

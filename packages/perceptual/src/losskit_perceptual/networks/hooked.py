@@ -83,8 +83,8 @@ def _run(model: nn.Module, image: Tensor) -> None:
 class HookNetwork(FeatureNetwork):
     """A network that cannot be traced; layers are module names, and token features are fine.
 
-    Maps come with their channels first. The pass is stopped after the deepest layer. A layer that a later operation overwrites in place
-    is copied.
+    Maps come with their channels first. The pass is stopped after the deepest layer. A layer that a
+    later operation overwrites in place is copied.
 
     Args:
         model: the network.
