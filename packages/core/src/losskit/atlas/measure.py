@@ -93,9 +93,8 @@ def measure_loss(loss: ImageLoss, photos: Sequence[Photo]) -> Entry:
     equal = []
     clean = []
     for photo in photos:
-        reference = (
-            photo.clean.clone()
-        )  # a loss that writes into its inputs spoils its own page only
+        # A copy: a loss that writes into its inputs spoils its own page only.
+        reference = photo.clean.clone()
         zero = _value(loss, photo.clean, reference)
         clean.append(zero)
         curves.append(
