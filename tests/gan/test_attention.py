@@ -11,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from losskit_gan.dragan import dragan_penalty
 from losskit_gan.gradient_penalty import gradient_penalty_loss
+from losskit_gan.model import GANWithCustomizedLoss
 from losskit_gan.path_length import GeneratorPathRegularizer, path_lengths
 from losskit_gan.r1 import r1_penalty
 
@@ -66,6 +67,18 @@ class Painter(nn.Module):
         latents = self.mapping(torch.linspace(-1, 1, 4 * num_batches).view(num_batches, 4))
         tokens = self.image(self.body(latents.unflatten(1, (4, 16))))
         return {"fake_img": tokens.reshape(num_batches, 3, 8, 8), "latent": latents}
+
+
+class Latent(Painter):
+    """A painter in the trainer's terms: noise in, images and latents out."""
+
+    latent_dim = 4
+
+    def forward(self, noise, return_latents=False):
+        latents = self.mapping(noise)
+        tokens = self.image(self.body(latents.unflatten(1, (4, 16))))
+        images = tokens.reshape(len(noise), 3, 8, 8)
+        return {"fake_img": images, "latent": latents} if return_latents else images
 
 
 def _pair(network):
@@ -131,6 +144,25 @@ def test_given_images_of_a_fused_kernel_are_refused_with_what_to_do():
         made = generator(None)
     penalty(fake_imgs=made["fake_img"], latents=made["latent"]).backward()
     assert generator.body.self_attn.in_proj_weight.grad.abs().max() > 0
+
+
+def test_a_model_makes_the_images_of_a_path_length_without_fused_kernels():
+    torch.manual_seed(0)
+    penalty = {
+        "type": "GeneratorPathRegularizer",
+        "data_info": {"fake_imgs": "fake_imgs", "latents": "latents"},
+    }
+    trained = []
+    for generator in _pair(Latent):
+        model = GANWithCustomizedLoss(generator, None, None, gen_auxiliary_loss=penalty)
+        before = copy.deepcopy(generator.state_dict())
+        torch.manual_seed(1)
+        model.train_step(
+            {"real_imgs": REAL}, {"generator": torch.optim.SGD(generator.parameters(), 1.0)}
+        )
+        assert not torch.equal(before["image.weight"], generator.image.weight)
+        trained.append([parameter.detach() for parameter in generator.parameters()])
+    torch.testing.assert_close(*trained)
 
 
 def test_attention_before_the_latents_is_no_hindrance():

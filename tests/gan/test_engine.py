@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 
 import pytest
 import torch
@@ -11,7 +10,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from losskit_gan.engine import PlainEngine, frozen, uncompiled
+from losskit_gan.engine import PlainEngine, frozen
 
 
 @pytest.fixture
@@ -72,20 +71,3 @@ def test_frozen_parameters_come_back_as_they_were():
     assert [p.requires_grad for p in network.parameters()] == [True, True, False, False]
     with frozen(None):
         pass
-
-
-def test_uncompiled_networks_can_be_differentiated_twice():
-    network = nn.Sequential(nn.Linear(2, 2), nn.Tanh())
-    compiled = torch.compile(copy.deepcopy(network), backend="aot_eager")
-    x = torch.randn(3, 2, requires_grad=True)
-    compiled(x)
-
-    def slope(module):
-        (first,) = torch.autograd.grad(module(x).sum(), x, create_graph=True)
-        (second,) = torch.autograd.grad(first.square().sum(), x)
-        return second
-
-    with uncompiled():
-        torch.testing.assert_close(slope(compiled), slope(network))
-    with pytest.raises(RuntimeError, match="does not currently support double backward"):
-        slope(compiled)

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor, nn
-
-from losskit_gan.running_statistics import statistics_apart
 
 
 class Engine(Protocol):
@@ -94,14 +90,3 @@ def frozen(module: nn.Module | None) -> Iterator[None]:
     finally:
         for parameter in changed:
             parameter.requires_grad_(True)
-
-
-@contextlib.contextmanager
-def uncompiled(*networks: nn.Module | None) -> Iterator[None]:
-    """Run what ``torch.compile`` made as it was written: a compiled pass is one step of the graph."""
-    # Without the compiler loaded nothing is compiled, and loading it takes seconds.
-    if "torch._dynamo" not in sys.modules:
-        yield
-        return
-    with torch.compiler.set_stance("force_eager"), statistics_apart(*networks):
-        yield

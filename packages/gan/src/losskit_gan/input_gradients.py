@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from losskit.errors import nearest
 from losskit.reduction import Reduction, check_reduction, reduce
 from losskit_gan.logits import Prediction, logits_per_scale
-from losskit_gan.running_statistics import statistics_apart
+from losskit_gan.second_derivatives import differentiable_twice
 
 Discriminator: TypeAlias = Callable[[Tensor], Prediction]
 NormMode: TypeAlias = Literal["pixel", "HWC"]
@@ -44,54 +41,6 @@ def unwrapped(network: Any, *, compiled: bool = True) -> Any:
             network = network._forward_module
         else:
             return network
-
-
-@contextmanager
-def differentiable_twice(device: torch.device, network: Any = None) -> Iterator[None]:
-    """Run networks so that their gradients have gradients.
-
-    Gradients are on even inside ``no_grad`` or ``inference_mode``; autocast is off, so that the
-    penalty is computed in the network's own precision and needs no gradient scaler; whatever is
-    compiled inside the network runs eagerly, for a compiled graph cannot be differentiated twice;
-    and attention runs as plain matrix products, for torch's fused kernels cannot either.
-
-    Args:
-        device: of the passes.
-        network: whose passes they are, so that compiled passes may follow before the backward one.
-    """
-    # Without the compiler loaded nothing is compiled, and loading it takes seconds.
-    eager: AbstractContextManager[object] = nullcontext()
-    if "torch._dynamo" in sys.modules:
-        # Refused inside a compiled training step, where the callers are left uncompiled anyway.
-        with suppress(RuntimeError):
-            eager = torch.compiler.set_stance("force_eager")
-    with (
-        torch.inference_mode(False),
-        torch.enable_grad(),
-        torch.autocast(device.type, enabled=False),
-        eager,
-        sdpa_kernel(SDPBackend.MATH),
-        statistics_apart(network),
-    ):
-        yield
-
-
-def differentiable(output: Tensor) -> bool:
-    """Whether torch can run the backward pass of a tensor that is made of gradients.
-
-    A kernel whose backward pass has none itself, as those of fused attention, leaves a node in the
-    graph that raises when it is reached.
-    """
-    seen, waiting = set(), [output.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        if node.name().endswith("NotImplemented"):
-            return False
-        seen.add(node)
-        waiting += [following for following, _ in node.next_functions]
-    return True
 
 
 def in_precision_of(network: Any, images: Tensor) -> Tensor:

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from losskit.errors import ConfigError, MissingOutputError, nearest
 from losskit.objective import ObjectiveOutput
 from losskit_gan.accumulation import BatchAverages, parts_of
-from losskit_gan.engine import Engine, PlainEngine, frozen, uncompiled
+from losskit_gan.engine import Engine, PlainEngine, frozen
 from losskit_gan.generation import generator_inputs, named_outputs
 from losskit_gan.objective import GANObjective, TermConfigs
+from losskit_gan.second_derivatives import as_written
 
 
 class GANWithCustomizedLoss(nn.Module):
@@ -212,7 +213,7 @@ class GANWithCustomizedLoss(nn.Module):
         now: int = outputs["iteration"]
         differentiated = self.objective.differentiates("generator", now)
         networks = outputs["gen"], outputs["disc"]
-        with uncompiled(*networks) if differentiated else nullcontext():
+        with as_written(*networks) if differentiated else nullcontext():
             outputs.update(self.generate(outputs, engine=engine))
             if self.discriminator is not None:
                 logits = self._judge(engine, outputs["fake_imgs"], updated=False)

@@ -11,13 +11,9 @@ from torch import Tensor, nn
 
 from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction, reduce
-from losskit_gan.input_gradients import (
-    differentiable,
-    differentiable_twice,
-    safe_sqrt,
-    unwrapped,
-)
+from losskit_gan.input_gradients import safe_sqrt, unwrapped
 from losskit_gan.ranks import mean_over_ranks, world_size
+from losskit_gan.second_derivatives import differentiable, differentiable_twice
 
 
 def path_lengths(

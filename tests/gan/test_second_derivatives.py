@@ -14,7 +14,7 @@ from losskit_gan.gradient_penalty import gradient_penalty_loss
 from losskit_gan.model import GANWithCustomizedLoss
 from losskit_gan.path_length import GeneratorPathRegularizer
 from losskit_gan.r1 import r1_penalty
-from losskit_gan.running_statistics import statistics_apart
+from losskit_gan.second_derivatives import as_written, statistics_apart
 
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute")  # the compiler looks
 
@@ -143,3 +143,20 @@ def test_the_averages_stay_the_layer_s_own():
     network.eval()
     with statistics_apart(network):
         assert network[1].running_mean is mean
+
+
+def test_compiled_networks_run_as_written_can_be_differentiated_twice():
+    network = nn.Sequential(nn.Linear(2, 2), nn.Tanh())
+    compiled = torch.compile(copy.deepcopy(network), backend="aot_eager")
+    x = torch.randn(3, 2, requires_grad=True)
+    compiled(x)
+
+    def slope(module):
+        (first,) = torch.autograd.grad(module(x).sum(), x, create_graph=True)
+        (second,) = torch.autograd.grad(first.square().sum(), x)
+        return second
+
+    with as_written():
+        torch.testing.assert_close(slope(compiled), slope(network))
+    with pytest.raises(RuntimeError, match="does not currently support double backward"):
+        slope(compiled)
