@@ -41,10 +41,10 @@ def test_float_images_keep_their_values(tmp_path: Path) -> None:
     Image.fromarray(ramp).save(tmp_path / "ramp.tiff")
     assert read_image(tmp_path / "ramp.tiff")[0, 1, 0].tolist() == ramp[0].tolist()
     Image.fromarray(ramp * 255).save(tmp_path / "bytes.tiff")
-    with pytest.raises(LosskitError, match=r"its values run from 0 to 255, not 0 to 1"):
+    with pytest.raises(LosskitError, match=r"its floats run from 0 to 255, not 0 to 1"):
         read_image(tmp_path / "bytes.tiff")
     Image.fromarray((ramp * 2e9).astype(np.int32)).save(tmp_path / "wide.tiff")
-    with pytest.raises(LosskitError, match=r"to 2e\+09, not 0 to 65535"):
+    with pytest.raises(LosskitError, match="it holds 32-bit or signed integers"):
         read_image(tmp_path / "wide.tiff")
 
 

@@ -9,9 +9,13 @@ from losskit.errors import LosskitError
 from losskit.spec import one_line
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+#: Whose integers Pillow's mode "I" holds unscaled, and of 16 bits: PNG before Pillow 11, PGM still.
+_SIXTEEN_BITS = ("PNG", "PPM")
 
 
 def _pillow() -> Any:
@@ -42,25 +46,47 @@ def read_image(path: Path, *, size: tuple[int, int] | int | None = None) -> Tens
 
     try:
         with image_module.open(path) as opened:
+            check_white(opened)
             image = ImageOps.exif_transpose(opened)
-            if image.mode.startswith(("I", "F")):  # Pillow's own conversion would clip these
-                grey = np.array(image).astype(np.float32)
-                white = 65535.0 if image.mode.startswith("I") else 1.0
-                if not (grey.min() >= 0 and grey.max() <= white):
-                    raise ValueError(
-                        f"its values run from {grey.min():.6g} to {grey.max():.6g}, not 0 to "
-                        f"{white:g}: which is white is not known"
-                    )
-                grey /= white
-                scaled = np.array(_fit(image_module.fromarray(grey), size))
-                pixels = np.stack([scaled] * 3, -1)
-            else:
+            grey = unclipped(image)
+            if grey is None:
                 pixels = np.array(_fit(image.convert("RGB"), size)).astype(np.float32) / 255
+            else:
+                pixels = np.stack([np.array(_fit(image_module.fromarray(grey), size))] * 3, -1)
     except FileNotFoundError as error:
         raise LosskitError(f"there is no file {path}") from error
     except Exception as error:  # Pillow raises many kinds for a damaged file
         raise LosskitError(f"cannot read {path} as an image: {one_line(error)}") from error
     return torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0).contiguous()
+
+
+def check_white(image: Any) -> None:
+    """Raise ValueError if a file just opened holds integers neither of 8 nor, unsigned, of 16 bits."""
+    if image.mode == "I" and image.format not in _SIXTEEN_BITS:
+        raise ValueError(
+            "it holds 32-bit or signed integers, whose white is not known: save it with 8 or 16 "
+            "bits, or as floats in [0, 1]"
+        )
+
+
+def unclipped(image: Any) -> NDArray[np.float32] | None:
+    """The grey values of a Pillow image that its own conversion would clip, in [0, 1].
+
+    ``None`` if it would not: only integers of 16 bits and floats are more than it has room for.
+
+    Raises:
+        ValueError: floats are outside [0, 1].
+    """
+    import numpy as np
+
+    if not image.mode.startswith(("I", "F")):
+        return None
+    grey: NDArray[np.float32] = np.array(image).astype(np.float32)
+    if image.mode.startswith("I"):
+        return grey / np.float32(65535)
+    if not (grey.min() >= 0 and grey.max() <= 1):  # nor NaN
+        raise ValueError(f"its floats run from {grey.min():.6g} to {grey.max():.6g}, not 0 to 1")
+    return grey
 
 
 def _fit(image: Any, size: tuple[int, int] | int | None) -> Any:

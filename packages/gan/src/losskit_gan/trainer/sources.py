@@ -11,15 +11,13 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from losskit.cli.images import SUFFIXES, paired_files
+from losskit.cli.images import SUFFIXES, check_white, paired_files, unclipped
 from losskit.errors import ConfigError, LosskitError
 from losskit.spec import one_line
 from losskit_gan.trainer.imports import import_named
 from losskit_gan.trainer.sections import DataConfig
 
 _BUILTIN = "builtin:"
-#: Whose integers Pillow's mode "I" holds unscaled, and of 16 bits: PNG before Pillow 11, PGM still.
-_SIXTEEN_BITS = ("PNG", "PPM")
 _TRANSPARENT = ("RGBA", "RGBa", "LA", "La", "PA")
 
 
@@ -94,32 +92,18 @@ def decode(path: Path, channels: Literal[1, 3]) -> UInt8[Tensor, "c h w"]:
 
     try:
         with Image.open(path) as image:
-            _check_white(image, path)
+            check_white(image)
             upright = ImageOps.exif_transpose(image)
-            # Pillow would clip these, not scale them.
-            if upright.mode.startswith("I"):
-                upright = Image.fromarray((np.array(upright) >> 8).astype(np.uint8))
-            if upright.mode in _TRANSPARENT or "transparency" in upright.info:
-                upright = upright.convert("RGBA")
-            elif upright.mode != "F":  # floats are scaled as those of arrays are
-                upright = upright.convert("RGB" if channels == 3 else "L")
-            pixels = np.array(upright)
-    except DataError:
-        raise
+            pixels: Any = unclipped(upright)
+            if pixels is None:
+                clear = upright.mode in _TRANSPARENT or "transparency" in upright.info
+                mode = "RGBA" if clear else "RGB" if channels == 3 else "L"
+                pixels = np.array(upright.convert(mode))
     except FileNotFoundError as error:
         raise DataError(f"there is no file {path}") from error
     except Exception as error:  # Pillow raises many kinds for a damaged file
         raise DataError(f"cannot read {path} as an image: {one_line(error)}") from error
     return _as_tensor(pixels, channels, str(path))
-
-
-def _check_white(image: Any, path: Path) -> None:
-    """Raise DataError for integers that are neither of 8 nor, unsigned, of 16 bits."""
-    if image.mode == "I" and image.format not in _SIXTEEN_BITS:
-        raise DataError(
-            f"{path} holds 32-bit or signed integers, whose white is not known: save it with 8 or "
-            "16 bits, or as floats in [0, 1]"
-        )
 
 
 def _folder(config: DataConfig) -> Source:
@@ -202,9 +186,7 @@ def _header(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             width, height = image.size
-            _check_white(image, path)
-    except DataError:
-        raise
+            check_white(image)
     except Exception as error:
         raise DataError(f"cannot read {path} as an image: {one_line(error)}") from error
     return height, width
