@@ -542,3 +542,12 @@ def test_torchscript_is_refused_with_what_to_give() -> None:
 def test_a_traceable_network_is_cut_not_watched() -> None:
     assert isinstance(as_feature_network(swin()), GraphNetwork)
     assert isinstance(as_feature_network(dinov2()), HookNetwork)
+
+
+def test_a_mask_on_tokens_that_are_not_in_rows_is_refused() -> None:
+    pred, target = images(64, 64)
+    loss = make(hiera, ("blocks.1",))
+    assert torch.isfinite(loss(pred, target))
+    with pytest.raises(ValueError, match=r"^mask cannot be laid on Hiera's tokens") as caught:
+        loss(pred, target, torch.ones(2, 1, 64, 64))
+    assert "\n" not in str(caught.value)

@@ -12,6 +12,7 @@ from losskit.data_range import DataRange, RangeCheck, parse_data_range
 from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction
 from losskit_perceptual.features import check_images, image_norm
+from losskit_perceptual.networks.layout import tokens_in_rows
 
 
 class FeatureLoss(Loss):
@@ -59,6 +60,7 @@ class FeatureLoss(Loss):
             channels_last=channels_last,
             compile=compile,
         )
+        self._takes_mask = tokens_in_rows(self.backbone.network)
         self._check_range = RangeCheck(span, type(self).__name__, range_argument)
 
     def features(
@@ -67,9 +69,14 @@ class FeatureLoss(Loss):
         """Both images' features by layer, the target's without gradient.
 
         Raises:
-            ValueError: shapes do not fit.
+            ValueError: shapes do not fit, or the mask would lie wrong on the network's tokens.
             TypeError: an image is no floating point tensor.
         """
         check_images(pred, target, mask)
+        if mask is not None and not self._takes_mask:
+            raise ValueError(
+                "mask cannot be laid on Hiera's tokens, which are not in the order of the image's "
+                "patches; leave the mask out, or take another network"
+            )
         self._check_range(pred=pred, target=target)
         return self.backbone.features(pred), self.backbone.features(target, grad=False)

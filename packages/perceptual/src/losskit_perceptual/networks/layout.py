@@ -37,3 +37,8 @@ def _keeps_shape(image: Tensor, rows: int, columns: int) -> bool:
     height, width = image.shape[2:]
     slack = max(height, width)  # a row or a column more or less: padding
     return abs(rows * width - columns * height) <= slack
+
+
+def tokens_in_rows(network: nn.Module) -> bool:
+    """Whether a network's tokens lie as the image's patches do; Hiera's lie as they will be pooled."""
+    return not any(type(module).__name__ == "Unroll" for module in network.modules())
