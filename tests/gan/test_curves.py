@@ -59,6 +59,7 @@ def test_chosen_values_and_constant_ones():
     ("call", "message"),
     [
         (lambda: loss_curves([]), "rows hold no values"),
+        (lambda: loss_curves([{"loss_gen": 1.0}]), "rows must have a 'step' each"),
         (lambda: loss_curves(ROWS, names=["loss_g"]), "no row has 'loss_g'; there are loss_gen"),
     ],
 )
@@ -73,4 +74,14 @@ def test_command(tmp_path, capsys):
     assert "metrics.csv is missing" in capsys.readouterr().err
     (tmp_path / "metrics.csv").write_text("step,loss_gen\n1,0.5\n2,0.25\n")
     assert main([str(tmp_path), "--title", "Mine"]) == 0
-    assert "Mine" in (tmp_path / "curves.svg").read_text()
+    drawn = (tmp_path / "curves.svg").read_text()
+    assert "Mine" in drawn
+    (tmp_path / "curves.svg").unlink()
+    assert main([str(tmp_path / "metrics.csv"), "--title", "Mine"]) == 0
+    assert (tmp_path / "curves.svg").read_text() == drawn
+    (tmp_path / "metrics.csv").write_text("step,loss_gen\n1,x\n")
+    with pytest.raises(SystemExit):
+        main([str(tmp_path)])
+    error = capsys.readouterr().err
+    assert "metrics.csv is no record of a run: could not convert" in error
+    assert error.count("\n") == 1

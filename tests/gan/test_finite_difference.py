@@ -76,7 +76,8 @@ def test_logits_of_mixed_precision_are_refused_whatever_their_type(dtype):
         FiniteDifferenceR2()(network, real, [[real, logits]])
     module = FiniteDifferenceR1()
     assert module(network, real, network(real)) >= 0
-    assert module(network, real, torch.zeros(2, 1)) >= 0  # a discriminator that starts at zero
+    assert FiniteDifferenceR1()(network, real, torch.zeros(2, 1)) >= 0  # starts at zero
+    assert FiniteDifferenceR1()(network, real, torch.ones(2, 1)) >= 0  # starts at its bias
 
 
 def test_compiled_discriminator_stays_compiled_and_trains():
@@ -95,6 +96,89 @@ def test_autocast_is_off_inside():
     expected = finite_difference_penalty(network, real, noise=noise)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         torch.testing.assert_close(finite_difference_penalty(network, real, noise=noise), expected)
+
+
+class Noisy(nn.Module):
+    """StyleGAN-like noise, and a buffer that is replaced, not written to."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.ones(()))
+
+    def forward(self, images):
+        if self.training:
+            self.calls = self.calls + 1
+        return images * self.calls + torch.randn_like(images)
+
+
+def _spectral(norm):
+    body = norm(nn.Linear(32, 16)), nn.Softplus(), norm(nn.Linear(16, 1))
+    return nn.Sequential(nn.Flatten(), *body)
+
+
+MOVING = {
+    "spectral norm": lambda: _spectral(nn.utils.parametrizations.spectral_norm),
+    "old spectral norm": lambda: _spectral(nn.utils.spectral_norm),
+    "dropout": lambda: nn.Sequential(nn.Dropout(0.5), nn.Flatten(), nn.Linear(32, 1)),
+    "noise": lambda: nn.Sequential(Noisy(), nn.Flatten(), nn.Linear(32, 1)),
+}
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("name", MOVING)
+def test_what_a_pass_changes_in_the_network_is_no_slope(name, compiled):
+    torch.manual_seed(0)
+    network, real = MOVING[name](), torch.randn(2, 2, 4, 4)
+    if compiled:
+        network.compile(backend="aot_eager")
+    for _ in range(3):
+        value = finite_difference_penalty(network, real, noise=torch.zeros_like(real))
+        assert value == 0
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(torch.randn_like(parameter))  # as a step would: the norm must follow
+    value = finite_difference_penalty(network, real)
+    value.backward()
+    assert value > 0
+    assert max(p.grad.norm() for p in network.parameters() if p.grad is not None) > 0
+
+
+@pytest.mark.parametrize("name", MOVING)
+def test_a_penalty_leaves_a_network_as_one_pass_would(name):
+    torch.manual_seed(0)
+    network, real = MOVING[name](), torch.randn(2, 2, 4, 4)
+    other = MOVING[name]()
+    other.load_state_dict(network.state_dict())
+    torch.manual_seed(1)
+    finite_difference_penalty(network, real, noise=torch.ones_like(real))
+    drawn = torch.rand(1)
+    torch.manual_seed(1)
+    other(real)
+    assert torch.equal(torch.rand(1), drawn)
+    torch.testing.assert_close(dict(network.named_buffers()), dict(other.named_buffers()))
+
+
+@pytest.mark.parametrize("name", MOVING)
+def test_known_logits_of_a_network_whose_passes_differ_are_refused(name):
+    network, real = MOVING[name](), torch.randn(2, 2, 4, 4)
+    with pytest.raises(
+        ValueError, match=r"passes differ by themselves .*: leave logits out"
+    ) as caught:
+        finite_difference_penalty(network, real, logits=network(real))
+    assert "\n" not in str(caught.value)
+    network.eval()
+    if name != "noise":
+        zero = finite_difference_penalty(network, real, logits=network(real), noise=0 * real)
+        assert zero == 0
+
+
+def test_batch_normalisation_is_no_hindrance_to_known_logits():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 1))
+    real, noise = torch.randn(2, 3, 2, 4, 4).unbind()
+    expected = finite_difference_penalty(network, real, noise=noise)
+    value = finite_difference_penalty(network, real, noise=noise, logits=network(real))
+    torch.testing.assert_close(value, expected)
 
 
 @pytest.mark.parametrize("module", [FiniteDifferenceR1(0.1), FiniteDifferenceR2(0.1)])
@@ -137,6 +221,16 @@ def test_modules_equal_the_function_and_images_get_no_gradient():
             lambda: finite_difference_penalty(nn.Tanh(), torch.ones(2, 2), noise=torch.ones(1)),
             ValueError,
             "noise must have the images' shape",
+        ),
+        (
+            lambda: finite_difference_penalty(nn.Tanh(), torch.ones(2, 2), noise=1),
+            TypeError,
+            "noise must be a tensor or None, not int",
+        ),
+        (
+            lambda: finite_difference_penalty(nn.Linear(2, 1).bfloat16(), torch.ones(2, 2)),
+            TypeError,
+            "a discriminator in torch.bfloat16 is too coarse for differences",
         ),
         (
             lambda: finite_difference_penalty(nn.Tanh(), torch.ones(2, 2), logits=torch.ones(3)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 
 import pytest
 import torch
@@ -11,7 +12,11 @@ from torch import nn
 from losskit_gan.consistency import BalancedConsistencyLoss, ConsistencyLoss
 from losskit_gan.disc_shift import disc_shift_loss
 from losskit_gan.dragan import dragan_penalty, max_gradient_penalty
-from losskit_gan.finite_difference import FiniteDifferenceR1, FiniteDifferenceR2
+from losskit_gan.finite_difference import (
+    FiniteDifferenceR1,
+    FiniteDifferenceR2,
+    finite_difference_penalty,
+)
 from losskit_gan.gradient_penalty import gradient_penalty_loss
 from losskit_gan.input_gradients import input_gradients
 from losskit_gan.lecam import LeCamLoss
@@ -96,6 +101,20 @@ def test_penalties_are_in_full_precision_under_autocast(name, dtype):
     value, gradient = _value_and_gradient(penalty, network, dtype, scale=65536.0)
     torch.testing.assert_close(value, expected)
     torch.testing.assert_close(gradient, expected_gradient)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_penalties_of_a_function_take_images_that_mixed_precision_made(dtype):
+    """A function's precision is not known; under autocast its network's is float32."""
+    network, made = _network(), FAKE.to(dtype)
+    noise = torch.randn_like(REAL)
+    with torch.autocast("cpu", dtype):
+        for judge in (network.forward, functools.partial(network)):
+            torch.testing.assert_close(r2_penalty(judge, made), r2_penalty(network, made))
+            found = finite_difference_penalty(judge, made, noise=noise)
+            torch.testing.assert_close(found, finite_difference_penalty(network, made, noise=noise))
+    half = copy.deepcopy(network).to(dtype)
+    assert r2_penalty(half.forward, made) > 0  # outside it, as they are
 
 
 @pytest.mark.parametrize("name", ALL)

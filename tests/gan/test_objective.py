@@ -247,6 +247,11 @@ def test_what_an_iteration_needs_and_what_it_differentiates():
     assert [objective.needs("generator", "lq", step) for step in range(4)] == [0, 0, 1, 1]
     assert [objective.differentiates("generator", step) for step in range(5)] == [1, 0, 0, 0, 1]
     assert not objective.differentiates("discriminator", 0)
+    codes = {
+        "type": "GeneratorPathRegularizer",
+        "data_info": {"fake_imgs": "fake_imgs", "latents": "codes"},
+    }
+    assert GANObjective(None, gen_auxiliary_loss=codes).differentiates("generator", 0)
     adaptive = {"adaptive": {"reference": "loss_l1", "wrt": "pred"}}
     objective = GANObjective(
         {"type": "HingeForTest", "loss_weight": adaptive}, gen_auxiliary_loss={"type": "L1Loss"}

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from losskit.spec import one_line
 from losskit.svg import PALETTE, curve, document, line, number, text, ticks
 from losskit_gan.trainer.recorder import read_metrics
 
@@ -40,13 +41,15 @@ def loss_curves(
         An SVG document.
 
     Raises:
-        ValueError: there are no rows, or no row has one of the ``names``.
+        ValueError: there are no rows, one has no ``step``, or none has one of the ``names``.
 
     Example:
         >>> rows = [{"step": 10.0, "loss_gen": 1.0}, {"step": 20.0, "loss_gen": 0.5}]
         >>> loss_curves(rows).startswith("<svg")
         True
     """
+    if not all("step" in row for row in rows):
+        raise ValueError("rows must have a 'step' each, as metrics.csv has")
     known = sorted({name for row in rows for name in row} - {"step"})
     if not known:
         raise ValueError("rows hold no values: the run has logged nothing yet")
@@ -107,12 +110,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--title", default="Losses by step")
     parser.add_argument("--names", nargs="+", help="which values; by default all but the totals")
     options = parser.parse_args(arguments)
+    if options.run.name == "metrics.csv":
+        options.run = options.run.parent
     out = options.out or options.run / "curves.svg"
     metrics = options.run / "metrics.csv"
     try:
         if not metrics.is_file():
             raise FileNotFoundError(f"{metrics} is missing: give the folder of a training run")
-        drawing = loss_curves(read_metrics(metrics), title=options.title, names=options.names)
+        try:
+            rows = read_metrics(metrics)
+        except ValueError as error:
+            raise ValueError(f"{metrics} is no record of a run: {one_line(error)}") from error
+        drawing = loss_curves(rows, title=options.title, names=options.names)
         out.write_text(drawing, encoding="utf-8")
     except (OSError, ValueError) as error:
         parser.exit(1, f"{parser.prog}: {error}\n")

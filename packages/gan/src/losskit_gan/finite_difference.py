@@ -12,6 +12,9 @@ from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction, reduce
 from losskit_gan.input_gradients import Discriminator, check_images, in_precision_of, unwrapped
 from losskit_gan.logits import Prediction, logits_per_scale
+from losskit_gan.repeated_passes import PassState
+
+_HALF = (torch.float16, torch.bfloat16)
 
 
 def _sums(prediction: Prediction, name: str) -> Tensor:
@@ -36,13 +39,16 @@ def finite_difference_penalty(
     division by σ² out: its weight λ is ``loss_weight`` λσ² here (100 at σ = 0.01 is 0.01).
 
     It goes through compiled discriminators and FSDP, which a second backward pass does not. Autocast
-    is off inside: the difference of two rounded logits would be noise.
+    is off inside: the difference of two rounded logits would be noise. Both passes draw the same
+    random numbers (dropout) and find the same buffers (spectral normalisation): what differs between
+    them is divided by σ, and must be the images alone.
 
     Args:
         discriminator: a network or function of images; a sample's logits are summed.
         images: real ones for R1, generated ones for R2; no gradient flows into them.
         sigma: size of the step, in the images' units; the paper's 0.01 for images in [-1, 1].
-        logits: those at ``images``, if they are known already in full precision: saves a pass.
+        logits: those at ``images``, if they are known already in full precision: saves a pass. Of
+            a discriminator whose passes differ by themselves they are refused.
         noise: ε, of the images' shape; drawn if not given.
         reduction: over samples; ``"none"`` gives one value per sample.
 
@@ -50,8 +56,10 @@ def finite_difference_penalty(
         A scalar, or ``(b,)``; ≥ 0.
 
     Raises:
-        TypeError: an argument has the wrong type, or ``logits`` are in half precision.
-        ValueError: an option is out of range or a shape does not fit.
+        TypeError: an argument has the wrong type, or ``logits`` or the discriminator's weights are
+            in half precision.
+        ValueError: an option is out of range, a shape does not fit, or ``logits`` are given of a
+            discriminator that draws random numbers or moves its buffers in each pass.
 
     Example:
         >>> slope = torch.tensor([[3.0, 4.0]])
@@ -68,43 +76,53 @@ def finite_difference_penalty(
     check_reduction(reduction)
     if not sigma > 0:
         raise ValueError(f"sigma must be positive, not {sigma!r}")
+    if noise is not None and not isinstance(noise, Tensor):
+        raise TypeError(f"noise must be a tensor or None, not {type(noise).__name__}")
     if noise is not None and noise.shape != images.shape:
         raise ValueError(
             f"noise must have the images' shape {tuple(images.shape)}, not {tuple(noise.shape)}"
         )
     network = unwrapped(discriminator, compiled=False)
     images = in_precision_of(network, images)
+    if images.dtype in _HALF:
+        raise TypeError(
+            f"a discriminator in {images.dtype} is too coarse for differences: keep its weights in "
+            "float32 and run it under autocast, or take R1GradientPenalty"
+        )
     noise = torch.randn_like(images) if noise is None else noise.to(images.dtype)
     with torch.autocast(images.device.type, enabled=False):
+        before = PassState(network, images.device)
         if logits is None:
-            # Both passes must draw the same random numbers: a dropout of its own in each would be
-            # divided by sigma.
-            with torch.random.fork_rng(devices=_devices_of(images)):
-                here = _sums(network(images.clone()), "discriminator's output")
+            here = _sums(network(images.clone()), "discriminator's output")
+            before.put_back()
+            there = _sums(network(images + sigma * noise), "discriminator's output")
         else:
             _check_precise(logits)
             here = _sums(logits, "logits")
-        there = _sums(network(images + sigma * noise), "discriminator's output")
+            there = _sums(network(images + sigma * noise), "discriminator's output")
+            if before.has_moved():
+                raise ValueError(
+                    "logits were made by another pass, and this discriminator's passes differ by "
+                    "themselves (dropout, spectral normalisation): leave logits out of data_info"
+                )
         if here.shape != there.shape:
             raise ValueError(f"logits are of {len(here)} samples, images of {len(there)}")
         return reduce(((there - here) / sigma).square(), reduction)
-
-
-def _devices_of(images: Tensor) -> list[torch.device]:
-    return [images.device] if images.device.type == "cuda" else []
 
 
 def _check_precise(logits: Prediction) -> None:
     first: object = logits
     while isinstance(first, (list, tuple)) and first:
         first = first[-1]
-    if isinstance(first, Tensor) and first.dtype in (torch.float16, torch.bfloat16):
+    if isinstance(first, Tensor) and first.dtype in _HALF:
         raise TypeError(f"logits in {first.dtype} are too coarse for differences: leave them out")
 
 
 def _check_unrounded(logits: Prediction) -> None:
     """Mixed precision hands losses float32 logits that a network rounded to half precision before."""
     values = torch.cat([scale.detach().flatten() for scale in logits_per_scale(logits, "logits")])
+    if (values == values[:1]).all():  # a head that is constant at first says nothing of rounding
+        return
     values = values[values != 0]
     for dtype in (torch.bfloat16, torch.float16):
         if len(values) > 1 and torch.equal(values, values.to(dtype).to(values.dtype)):

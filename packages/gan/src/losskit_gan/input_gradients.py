@@ -44,11 +44,17 @@ def unwrapped(network: Any, *, compiled: bool = True) -> Any:
 
 
 def in_precision_of(network: Any, images: Tensor) -> Tensor:
-    """The images, detached, in the network's own precision; a function takes them as they are."""
+    """The images, detached, in the network's own precision.
+
+    A function's is not known: it takes them as they are, or in float32 where mixed precision may have
+    made them, which must be asked before autocast is switched off.
+    """
     dtype = images.dtype
     if isinstance(network, nn.Module):
         floating = (p.dtype for p in network.parameters() if p.is_floating_point())
         dtype = next(floating, torch.promote_types(dtype, torch.float32))
+    elif torch.is_autocast_enabled(images.device.type):
+        dtype = torch.promote_types(dtype, torch.float32)
     return images.detach().to(dtype)
 
 
@@ -78,8 +84,8 @@ def input_gradients(
         )
     wants_graph = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
     network = unwrapped(discriminator)
+    leaf = in_precision_of(network, images)
     with differentiable_twice(images.device, network):
-        leaf = in_precision_of(network, images)
         leaf = (leaf.clone() if leaf.is_inference() else leaf).requires_grad_()
         prediction = network(leaf.clone())  # a network may work on its input in place
         total = sum(

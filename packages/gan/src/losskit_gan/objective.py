@@ -126,11 +126,12 @@ class GANObjective(nn.Module):
     def differentiates(self, player: str, iteration: int = 0) -> bool:
         """Whether a term of ``player`` differentiates the pass it is given: compiled ones refuse that.
 
-        Path lengths of given ``latents`` do, and adaptive weights. Gradient penalties do not: they
+        Path lengths of given ``latents`` do, whatever their generator calls them, and adaptive weights. Gradient penalties do not: they
         make a pass of their own.
         """
         return any(
-            "latents" in _keys_read(term) or not isinstance(term.loss_weight, (int, float))
+            "latents" in {*_routes(term), *_keys_read(term)}
+            or not isinstance(term.loss_weight, (int, float))
             for term in self._active(player, iteration)
         )
 
@@ -278,8 +279,12 @@ class _OverNetwork(Loss):
 
 
 def _keys_read(term: Term) -> set[Any]:
+    keys, weight = set(_routes(term).values()), term.loss_weight
+    return keys if isinstance(weight, (int, float)) else {*keys, weight.wrt}
+
+
+def _routes(term: Term) -> dict[str, Any]:
+    """The loss's arguments, and the output that each is given."""
     if term.self_routed:
-        return set((getattr(term.loss, "data_info", None) or {}).values())
-    routes = {key for _, key in term._routes if isinstance(key, str)}
-    weight = term.loss_weight
-    return routes if isinstance(weight, (int, float)) else {*routes, weight.wrt}
+        return dict(getattr(term.loss, "data_info", None) or {})
+    return {argument: key for argument, key in term._routes if isinstance(key, str)}
