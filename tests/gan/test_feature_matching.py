@@ -63,6 +63,20 @@ def test_half_precision_features_are_compared_in_float32():
     ("call", "error", "message"),
     [
         (
+            lambda: feature_matching_loss(
+                [[torch.ones(2, 1)], torch.ones(2, 1)], [torch.ones(2, 1)]
+            ),
+            TypeError,
+            "fake_features must hold either tensors or one list per scale",
+        ),
+        (
+            lambda: feature_matching_loss(
+                [torch.ones(1, 1, 2, 2)], [torch.ones(1, 1, 2, 2)], mask="a"
+            ),
+            TypeError,
+            "mask must be a tensor or None, not str",
+        ),
+        (
             lambda: FeatureMatchingLoss("l2"),
             ValueError,
             "criterion must be one of l1, mse, not 'l2'",

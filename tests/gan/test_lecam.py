@@ -69,6 +69,8 @@ def test_scales_average():
 
 
 def test_bad_arguments():
+    with pytest.raises(ValueError, match=r"anchors must be two numbers .* not 3"):
+        LeCamLoss(anchors=3)
     with pytest.raises(ValueError, match=r"decay must be at least 0 and below 1, not 1\.0"):
         LeCamLoss(decay=1.0)
     with pytest.raises(TypeError, match="real_logits must hold floating-point logits"):

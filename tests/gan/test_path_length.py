@@ -159,12 +159,12 @@ _LATENTS = torch.ones(2, 4, requires_grad=True)
         (
             lambda: GeneratorPathRegularizer(pl_batch_shrink=0),
             ValueError,
-            "pl_batch_shrink must be at least 1, not 0",
+            "pl_batch_shrink must be a whole number of at least 1, not 0",
         ),
         (
             lambda: GeneratorPathRegularizer(pl_batch_size=0),
             ValueError,
-            "pl_batch_size must be at least 1, not 0",
+            "pl_batch_size must be a whole number of at least 1, not 0",
         ),
         (
             lambda: GeneratorPathRegularizer(decay=0.0),

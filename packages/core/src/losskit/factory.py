@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from losskit import compat
 from losskit.errors import ConfigError, LosskitError, nearest
+from losskit.options import check_options
 from losskit.registry import get_spec, local_target
 from losskit.spec import LossSpec, one_line, resolve_target
 
@@ -178,6 +179,7 @@ def _make(spec: LossSpec, target: Any, arguments: Mapping[str, Any]) -> nn.Modul
                 f"{spec.name} has no argument {key!r}{nearest(str(key), [*accepted, *ROUTING_KEYS])}; "
                 f"it takes {', '.join(accepted) or 'none'}"
             )
+    check_options(spec.name, _signature(target), arguments)
     try:
         if not inspect.isclass(target):
             return FunctionLoss(target, **arguments)

@@ -27,6 +27,7 @@ from losskit.errors import (
 )
 from losskit.loading import Loaded, PluginRecord
 from losskit.official import OFFICIAL_LOSSES
+from losskit.options import check_options
 from losskit.spec import (
     BackboneSpec,
     CommandSpec,
@@ -150,7 +151,7 @@ def preset_config(
         options: its ``loss_config`` keys.
 
     Raises:
-        ConfigError: there is no such preset, or it has no such key.
+        ConfigError: there is no such preset, it has no such key, or a value is of the wrong kind.
     """
     namespace, _, bare = name.rpartition("/")
     presets = list_presets()
@@ -166,13 +167,14 @@ def preset_config(
             + ", ".join(f"{p.namespace}/{p.name}" for p in matches)
         )
     function = resolve_target(matches[0].target)
-    known = list(inspect.signature(function).parameters)
+    known = inspect.signature(function).parameters
     for key in options or {}:
         if key not in known:
             raise ConfigError(
                 f"preset {bare!r} has no loss_config key {key!r}{nearest(str(key), known)}; "
                 f"it takes {', '.join(known) or 'none'}"
             )
+    check_options(f"preset {bare!r}", known, options or {})
     return matches[0], function(**(options or {}))
 
 

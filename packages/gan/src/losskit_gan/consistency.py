@@ -102,15 +102,15 @@ class ConsistencyLoss(Loss):
         flip: whether to mirror left and right.
 
     Raises:
-        ValueError: ``shift`` is negative.
+        ValueError: ``shift`` is no whole number, or negative.
     """
 
     loss_name: ClassVar[str | None] = "loss_consistency"
 
     def __init__(self, shift: int = 4, flip: bool = True) -> None:
         super().__init__()
-        if shift < 0:
-            raise ValueError(f"shift must not be negative, not {shift!r}")
+        if not isinstance(shift, int) or shift < 0:
+            raise ValueError(f"shift must be a whole number of at least 0, not {shift!r}")
         self.shift = shift
         self.flip = flip
 

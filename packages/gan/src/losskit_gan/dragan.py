@@ -52,6 +52,8 @@ def dragan_penalty(
     """
     check_images(real_data, "real_data")
     check_reduction(reduction)
+    if scale < 0:
+        raise ValueError(f"scale must not be negative, not {scale!r}")
     real = real_data.detach()
     shape = (real.shape[0],) + (1,) * (real.ndim - 1)
     alpha = torch.rand(shape, device=real.device, dtype=real.dtype)

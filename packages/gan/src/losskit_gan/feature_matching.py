@@ -87,6 +87,8 @@ def _layer(fake: Tensor, real: Tensor, mask: Tensor | None, criterion: Criterion
     distance = difference.abs() if criterion == "l1" else difference.square()
     if mask is None or distance.ndim != 4:
         return distance.mean()
+    if not isinstance(mask, Tensor):
+        raise TypeError(f"mask must be a tensor or None, not {type(mask).__name__}")
     if mask.ndim != 4 or mask.shape[1] != 1 or mask.shape[0] not in (1, len(fake)):
         raise ValueError(f"mask must be (b, 1, h, w), not {tuple(mask.shape)}")
     small = F.interpolate(mask.to(dtype), size=fake.shape[2:], mode="bilinear", align_corners=False)
@@ -101,6 +103,8 @@ def _scales(features: Features, name: str) -> list[list[Tensor]]:
             f"{type(features).__name__}: let the discriminator return its features"
         )
     nested = not isinstance(features[0], Tensor)
+    if any(isinstance(scale, Tensor) == nested for scale in features):
+        raise TypeError(f"{name} must hold either tensors or one list per scale, not both")
     scales = [list(scale) for scale in features] if nested else [list(features)]
     for scale in scales:
         for feature in scale:

@@ -74,7 +74,7 @@ class LeCamLoss(Loss):
             batch's.
 
     Raises:
-        ValueError: ``decay`` is not in [0, 1).
+        ValueError: ``decay`` is not in [0, 1), or ``anchors`` are not two.
     """
 
     loss_name: ClassVar[str | None] = "loss_lecam"
@@ -97,6 +97,8 @@ class LeCamLoss(Loss):
         self.decay = decay
         self.one_sided = one_sided
         self.sync = sync
+        if anchors is not None and (not isinstance(anchors, (list, tuple)) or len(anchors) != 2):
+            raise ValueError(f"anchors must be two numbers (real, fake) or None, not {anchors!r}")
         real, fake = anchors or (0.0, 0.0)
         self.register_buffer("real_anchor", torch.tensor(float(real)))
         self.register_buffer("fake_anchor", torch.tensor(float(fake)))

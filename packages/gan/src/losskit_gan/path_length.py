@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction, reduce
 from losskit_gan.input_gradients import safe_sqrt, unwrapped
+from losskit_gan.networks.sizes import check_positive
 from losskit_gan.ranks import mean_over_ranks, world_size
 from losskit_gan.second_derivatives import differentiable, differentiable_twice
 
@@ -122,12 +123,11 @@ class GeneratorPathRegularizer(Loss):
     ) -> None:
         super().__init__()
         check_reduction(reduction)
-        if pl_batch_shrink < 1:
-            raise ValueError(f"pl_batch_shrink must be at least 1, not {pl_batch_shrink!r}")
+        check_positive(pl_batch_shrink=pl_batch_shrink)
+        if pl_batch_size is not None:
+            check_positive(pl_batch_size=pl_batch_size)
         if not 0 < decay <= 1:
             raise ValueError(f"decay must be above 0 and at most 1, not {decay!r}")
-        if pl_batch_size is not None and pl_batch_size < 1:
-            raise ValueError(f"pl_batch_size must be at least 1, not {pl_batch_size!r}")
         self.pl_batch_shrink = pl_batch_shrink
         self.decay = decay
         self.pl_batch_size = pl_batch_size
