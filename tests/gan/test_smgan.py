@@ -7,7 +7,12 @@ import torch
 import torch.nn.functional as F
 
 from losskit_gan.adversarial import GANLoss
-from losskit_gan.smgan import gaussian_blur, smgan_loss
+from losskit_gan.smgan import (
+    gaussian_blur,
+    smgan_discriminator_loss,
+    smgan_generator_loss,
+    smgan_loss,
+)
 
 
 def _mask(size=48):
@@ -35,6 +40,22 @@ def test_discriminator_labels_fakes_with_the_blurred_mask():
     torch.testing.assert_close(
         loss(logits + 0.5, False, is_disc=True, mask=mask), torch.tensor(0.25, dtype=torch.float64)
     )
+
+
+def test_each_players_function_by_hand():
+    mask = _mask()
+    target = gaussian_blur(mask)
+    on_real, on_fake = torch.full_like(mask, 0.7), target - 0.2
+    value = smgan_discriminator_loss([on_real, on_real + 1], [on_fake, on_fake], mask)
+    # (0.3² + 0.7²) / 2 over the scales, and 0.2².
+    torch.testing.assert_close(value, torch.tensor(0.29 + 0.04, dtype=torch.float64))
+    smooth = smgan_discriminator_loss(on_real, on_fake, mask, real_label=0.9)
+    torch.testing.assert_close(smooth, torch.tensor(0.04 + 0.04, dtype=torch.float64))
+    logits = 0.5 * mask  # 0.5 in the hole, 0 outside
+    share = mask.mean()
+    torch.testing.assert_close(smgan_generator_loss(logits, mask), 0.25 * share + (1 - share))
+    within = smgan_generator_loss(logits, mask, elementwise=True, real_label=0.9)
+    torch.testing.assert_close(within, torch.tensor(0.16, dtype=torch.float64))
 
 
 def test_logits_are_resized_to_the_mask():
