@@ -1,5 +1,6 @@
 """Reading, writing and pairing images, against Pillow itself."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ def test_float_images_keep_their_values(tmp_path: Path) -> None:
     Image.fromarray(ramp).save(tmp_path / "ramp.tiff")
     assert read_image(tmp_path / "ramp.tiff")[0, 1, 0].tolist() == ramp[0].tolist()
     Image.fromarray(ramp * 255).save(tmp_path / "bytes.tiff")
-    with pytest.raises(LosskitError, match=r"its floats run from 0 to 255, not 0 to 1"):
+    with pytest.raises(LosskitError, match=r"its values run from 0 to 255, not 0 to 1"):
         read_image(tmp_path / "bytes.tiff")
     Image.fromarray((ramp * 2e9).astype(np.int32)).save(tmp_path / "wide.tiff")
     with pytest.raises(LosskitError, match="it holds 32-bit or signed integers"):
@@ -59,6 +60,38 @@ def test_grey_transparent_and_sixteen_bits(tmp_path: Path, pixels: np.ndarray) -
     deep = np.array([[0, 1, 300, 65535]], np.uint16)
     values = read_image(save(tmp_path / "deep.png", deep))[0, 1, 0]
     np.testing.assert_allclose(values.numpy(), deep[0] / 65535, rtol=1e-6)
+
+
+def write_tiff(path: Path, data: bytes, *, bits: int, black: int) -> Path:
+    """A grey TIFF of four rows, which Pillow reads and cannot write: 12 bits, or with 0 as white."""
+    width = len(data) * 8 // bits // 4
+    tags = {
+        256: width,
+        257: 4,
+        258: bits,
+        259: 1,
+        262: black,
+        273: 8,
+        277: 1,
+        278: 4,
+        279: len(data),
+    }
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    head = b"II*\0" + struct.pack("<I", 8 + len(data))
+    path.write_bytes(head + data + struct.pack("<H", len(tags)) + directory + bytes(4))
+    return path
+
+
+def test_twelve_bits_and_white_at_zero(tmp_path: Path) -> None:
+    ramp = read_image(write_tiff(tmp_path / "a.tif", b"\x00\x0f\xff" * 16, bits=12, black=1))
+    assert ramp.shape == (1, 3, 4, 8)
+    assert ramp[0, 0, 0, :4].tolist() == [0.0, 1.0, 0.0, 1.0]
+    path = write_tiff(tmp_path / "b.tif", bytes(64), bits=16, black=0)
+    with pytest.raises(LosskitError, match="its zero is white, with more than 8 bits") as caught:
+        read_image(path)
+    assert "\n" not in str(caught.value)
+    eight = write_tiff(tmp_path / "c.tif", bytes(32), bits=8, black=0)
+    assert (read_image(eight) == 1).all()  # which Pillow turns round itself
 
 
 def test_exif_turns_the_picture(tmp_path: Path, pixels: np.ndarray) -> None:

@@ -282,6 +282,12 @@ def test_more_than_eight_bits_are_scaled_not_clipped(tmp_path, name, pixels):
         assert np.abs(shown.numpy() - _RAMP * 255).max() <= 0.501
 
 
+def test_a_transparent_value_of_16_bits_is_shown_on_white(tmp_path):
+    grey = Image.fromarray(np.array([[0, 1, 32768, 65535]], dtype=np.uint16))
+    grey.save(tmp_path / "a.png", transparency=1)
+    assert sources.decode(tmp_path / "a.png", 1).tolist() == [[[0, 255, 128, 255]]]
+
+
 def test_16_bits_that_an_older_pillow_opens_as_mode_i(tmp_path, monkeypatch):
     pixels = np.round(_RAMP * 65535).astype(np.uint16)
     Image.fromarray(pixels).save(tmp_path / "a.png")
@@ -296,8 +302,8 @@ def test_16_bits_that_an_older_pillow_opens_as_mode_i(tmp_path, monkeypatch):
     ("pixels", "message"),
     [
         ((_RAMP * 65535).astype(np.int32), "as an image: it holds 32-bit or signed integers"),
-        ((_RAMP * 255).astype(np.float32), "as an image: its floats run from 0 to 255, not 0 to 1"),
-        (np.full((8, 8), np.nan, dtype=np.float32), "as an image: its floats run from nan to nan"),
+        ((_RAMP * 255).astype(np.float32), "as an image: its values run from 0 to 255, not 0 to 1"),
+        (np.full((8, 8), np.nan, dtype=np.float32), "as an image: its values run from nan to nan"),
     ],
 )
 def test_an_image_whose_white_is_not_known_is_named_or_skipped(images, pixels, message):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 #: Whose integers Pillow's mode "I" holds unscaled, and of 16 bits: PNG before Pillow 11, PGM still.
 _SIXTEEN_BITS = ("PNG", "PPM")
+_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # tags of TIFF
 
 
 def _pillow() -> Any:
@@ -46,9 +47,9 @@ def read_image(path: Path, *, size: tuple[int, int] | int | None = None) -> Tens
 
     try:
         with image_module.open(path) as opened:
-            check_white(opened)
+            white = white_of(opened)
             image = ImageOps.exif_transpose(opened)
-            grey = unclipped(image)
+            grey = None if white is None else unclipped(image, white)
             if grey is None:
                 pixels = np.array(_fit(image.convert("RGB"), size)).astype(np.float32) / 255
             else:
@@ -60,33 +61,48 @@ def read_image(path: Path, *, size: tuple[int, int] | int | None = None) -> Tens
     return torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0).contiguous()
 
 
-def check_white(image: Any) -> None:
-    """Raise ValueError if a file just opened holds integers neither of 8 nor, unsigned, of 16 bits."""
+def white_of(image: Any) -> float | None:
+    """The value of white in a grey file just opened, if Pillow's own conversion would clip it.
+
+    ``None`` if it would not: only integers of 16 bits and floats are more than it has room for.
+
+    Raises:
+        ValueError: it cannot be known, as of 32 bits, or black is not 0.
+    """
+    if image.mode == "F":
+        return 1.0
     if image.mode == "I" and image.format not in _SIXTEEN_BITS:
         raise ValueError(
             "it holds 32-bit or signed integers, whose white is not known: save it with 8 or 16 "
             "bits, or as floats in [0, 1]"
         )
+    if not image.mode.startswith("I"):
+        return None
+    tags = getattr(image, "tag_v2", {})  # TIFF's
+    if tags.get(_PHOTOMETRIC, 1) == 0:
+        raise ValueError("its zero is white, with more than 8 bits: save it with 0 as black")
+    (bits,) = tags.get(_BITS_PER_SAMPLE, (16,))
+    return float(2**bits - 1)
 
 
-def unclipped(image: Any) -> NDArray[np.float32] | None:
-    """The grey values of a Pillow image that its own conversion would clip, in [0, 1].
+def unclipped(image: Any, white: float) -> NDArray[np.float32]:
+    """The values of a Pillow image, in [0, 1], as float32.
 
-    ``None`` if it would not: only integers of 16 bits and floats are more than it has room for.
+    Args:
+        image: one that has a [`white_of`][losskit.cli.images.white_of].
+        white: that.
 
     Raises:
-        ValueError: floats are outside [0, 1].
+        ValueError: values are outside black and white.
     """
     import numpy as np
 
-    if not image.mode.startswith(("I", "F")):
-        return None
     grey: NDArray[np.float32] = np.array(image).astype(np.float32)
-    if image.mode.startswith("I"):
-        return grey / np.float32(65535)
-    if not (grey.min() >= 0 and grey.max() <= 1):  # nor NaN
-        raise ValueError(f"its floats run from {grey.min():.6g} to {grey.max():.6g}, not 0 to 1")
-    return grey
+    if not (grey.min() >= 0 and grey.max() <= white):  # nor NaN
+        raise ValueError(
+            f"its values run from {grey.min():.6g} to {grey.max():.6g}, not 0 to {white:g}"
+        )
+    return grey / np.float32(white)
 
 
 def _fit(image: Any, size: tuple[int, int] | int | None) -> Any:

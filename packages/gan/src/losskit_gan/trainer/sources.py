@@ -11,7 +11,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from losskit.cli.images import SUFFIXES, check_white, paired_files, unclipped
+from losskit.cli.images import SUFFIXES, paired_files, unclipped, white_of
 from losskit.errors import ConfigError, LosskitError
 from losskit.spec import one_line
 from losskit_gan.trainer.imports import import_named
@@ -92,13 +92,17 @@ def decode(path: Path, channels: Literal[1, 3]) -> UInt8[Tensor, "c h w"]:
 
     try:
         with Image.open(path) as image:
-            check_white(image)
+            white = white_of(image)
             upright = ImageOps.exif_transpose(image)
-            pixels: Any = unclipped(upright)
-            if pixels is None:
-                clear = upright.mode in _TRANSPARENT or "transparency" in upright.info
+            clear = upright.mode in _TRANSPARENT or "transparency" in upright.info
+            pixels: Any
+            if white is None:
                 mode = "RGBA" if clear else "RGB" if channels == 3 else "L"
                 pixels = np.array(upright.convert(mode))
+            else:
+                pixels = unclipped(upright, white)
+                if clear:  # one value that is not seen
+                    pixels[np.array(upright) == upright.info["transparency"]] = 1.0
     except FileNotFoundError as error:
         raise DataError(f"there is no file {path}") from error
     except Exception as error:  # Pillow raises many kinds for a damaged file
@@ -186,7 +190,7 @@ def _header(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             width, height = image.size
-            check_white(image)
+            white_of(image)
     except Exception as error:
         raise DataError(f"cannot read {path} as an image: {one_line(error)}") from error
     return height, width
