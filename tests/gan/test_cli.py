@@ -65,6 +65,30 @@ def test_train_then_sample_then_resume(folder, capsys):
     assert "already holds a run" in capsys.readouterr().err
     assert main(["gan", "train", "c.yaml", "--quiet", "--resume", "steps=3"]) == 0
     assert Path("run/checkpoints/step-00000003.pt").exists()
+    written = Path("run/config.yaml").read_bytes()
+    capsys.readouterr()
+    assert main(["gan", "train", "c.yaml", "--quiet", "--resume", "steps=1"]) == 0
+    assert capsys.readouterr().out.startswith("3 steps done: ")  # it was further already
+    assert Path("run/config.yaml").read_bytes() == written
+
+
+@pytest.mark.parametrize("command", [["train", "c.yaml", "--quiet"], ["sample", "run"]])
+def test_a_folder_that_cannot_be_written_is_one_line(folder, capsys, monkeypatch, command):
+    assert main(["gan", "train", "c.yaml", "--quiet", "steps=1"]) == 0
+    capsys.readouterr()
+
+    def refused(self, *arguments, **options):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    assert main(["gan", *command, "--out", "elsewhere/deep"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("losskit: elsewhere/deep")
+    assert error.endswith(": Permission denied\n")
+    assert error.count("\n") == 1
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert main(["gan", *command, "--out", "elsewhere"]) == 1
+    assert "out: there is no permission to write in ." in capsys.readouterr().err
 
 
 def test_what_ctrl_c_prints_goes_on_with_the_same_run(folder, capsys, monkeypatch):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 
 from losskit_gan.trainer import interrupt
-from losskit_gan.trainer.interrupt import Interrupt
+from losskit_gan.trainer.interrupt import Interrupt, ends_with_its_launcher
 
 
 def send(number):
@@ -50,3 +53,42 @@ def test_elsewhere_than_in_the_main_thread_it_does_nothing():
     thread.start()
     thread.join(timeout=10)
     assert seen == [(False, handler)]
+
+
+#: A process that starts another of its run, says its number, and waits to be killed.
+_LAUNCHER = """
+import os, subprocess, sys, time
+from losskit_gan.trainer.interrupt import ends_with_its_launcher
+with ends_with_its_launcher():
+    if "LOCAL_RANK" not in os.environ:
+        subprocess.Popen([sys.executable, __file__], env={**os.environ, "LOCAL_RANK": "1"})
+    else:
+        print(os.getpid(), flush=True)
+    time.sleep(120)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills by a signal")
+def test_a_process_that_was_started_for_a_run_ends_with_the_one_that_started_it(tmp_path):
+    script = tmp_path / "launch.py"
+    script.write_text(_LAUNCHER)
+    environment = {k: v for k, v in os.environ.items() if k not in ("LOCAL_RANK", "RANK")}
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment
+    ) as launcher:
+        child = int(launcher.stdout.readline())
+        os.kill(child, 0)  # it is there
+        launcher.kill()
+        began = time.monotonic()
+        # The pipe ends when the last process that holds it does.
+        assert launcher.stdout.read() == ""
+        assert time.monotonic() - began < 60  # not by its own end
+
+
+def test_what_starts_no_process_and_was_started_by_none_is_left_alone(monkeypatch):
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    monkeypatch.setenv("LOSSKIT_LAUNCHER_PID", "1")  # of another run around this one
+    before = threading.active_count()
+    with ends_with_its_launcher():
+        assert threading.active_count() == before
+        assert os.environ["LOSSKIT_LAUNCHER_PID"] == str(os.getpid())

@@ -99,7 +99,7 @@ def _train(arguments: argparse.Namespace) -> int:
             )
         return 130
     if trainer.fabric.is_global_zero:
-        print(f"{config.steps} steps done: {path}")
+        print(f"{trainer.step} steps done: {path}")
     return 0
 
 

@@ -62,6 +62,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `losskit list | head`
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
         return 0
+    except OSError as error:  # a folder that is not ours to write to, a full disk
+        if os.environ.get("LOSSKIT_DEBUG") == "1":
+            raise
+        print(f"losskit: {_of_the_system(error)}", file=sys.stderr)
+        return 1
+
+
+def _of_the_system(error: OSError) -> str:
+    if error.filename is None or error.strerror is None:
+        return one_line(error)
+    return f"{error.filename}: {error.strerror}"
 
 
 def _run(argv: list[str]) -> int:

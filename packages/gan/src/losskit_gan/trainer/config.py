@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -183,10 +184,12 @@ def _check_devices(devices: int | str | list[int]) -> None:
 
 
 def check_folder(path: Path, where: str) -> None:
-    """Raise ConfigError where a folder to write to, or one it lies in, is a file."""
+    """Raise ConfigError where a folder to write to, or one it lies in, is a file or not ours."""
     there = next((part for part in (path, *path.parents) if part.exists()), None)
     if there is not None and not there.is_dir():
         raise ConfigError(f"{where}: {there} is a file, not a folder")
+    if there is not None and not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(f"{where}: there is no permission to write in {there}")
 
 
 def as_mapping(config: TrainConfig) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Ctrl-C that lets a step finish."""
+"""Ctrl-C that lets a step finish, and processes that end with the one they belong to."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -52,6 +54,38 @@ class Interrupt:
             self.asked, self._since = True, now
         elif number == signal.SIGINT and now - self._since > _ONE_PRESS:
             raise KeyboardInterrupt
+
+
+#: The process that starts the others of a run, in their environment.
+_LAUNCHER = "LOSSKIT_LAUNCHER_PID"
+
+
+@contextmanager
+def ends_with_its_launcher() -> Iterator[None]:
+    """While a run's processes look for each other, end this one if the one that started it is gone.
+
+    It would wait for it half an hour. Those that another program starts (torchrun, Slurm) are that
+    program's to end.
+    """
+    launcher = os.environ.get(_LAUNCHER)
+    if launcher is None or os.environ.get("LOCAL_RANK", "0") == "0":
+        os.environ[_LAUNCHER] = str(os.getpid())
+        yield
+        return
+    met = threading.Event()
+
+    def watch() -> None:
+        while not met.wait(0.5):
+            if os.getppid() != int(launcher):
+                os._exit(1)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        met.set()
+        watcher.join()
 
 
 def leave_to_main_process(_worker: int = 0) -> None:

@@ -18,7 +18,7 @@ from losskit_gan.trainer.data import Samples, batches
 from losskit_gan.trainer.ema import ExponentialMovingAverage
 from losskit_gan.trainer.engine import FabricEngine, raw
 from losskit_gan.trainer.fabric import check_model, lost_processes_named, make_fabric
-from losskit_gan.trainer.interrupt import Interrupt, Stopped
+from losskit_gan.trainer.interrupt import Interrupt, Stopped, ends_with_its_launcher
 from losskit_gan.trainer.progress import Progress
 from losskit_gan.trainer.recorder import Recorder
 from losskit_gan.trainer.rehearsal import rehearse
@@ -97,13 +97,15 @@ class Trainer:
 
     def _run(self, *, resume: bool) -> Path:
         self.fabric = fabric = make_fabric(self.config)
-        fabric.launch()
+        with ends_with_its_launcher():
+            fabric.launch()
         self._set_up(fabric)
         found = find(self, resume=resume)
         if found is not None:
             restore(self, checkpoints.load(found))
         if fabric.is_global_zero:
-            self._write_config()
+            if self.step < self.config.steps:  # else nothing of this config is run
+                self._write_config()
             self.recorder.begin(self.step)
         stream = batches(
             self.source,
