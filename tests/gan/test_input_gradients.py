@@ -195,6 +195,24 @@ def test_path_lengths_are_in_full_precision_under_autocast(dtype):
     torch.testing.assert_close(gradient, expected_gradient)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_path_lengths_of_a_step_made_under_autocast(dtype):
+    """Images and latents of the step itself: what is rounded is the generator's pass, no more."""
+    torch.manual_seed(0)
+    generator = _Generator()
+
+    def penalty(net):
+        made = net(None, 4, True)
+        return GeneratorPathRegularizer()(fake_imgs=made["fake_img"], latents=made["latent"])
+
+    expected, expected_gradient = _value_and_gradient(penalty, generator)
+    value, gradient = _value_and_gradient(penalty, generator, dtype, scale=1024.0)
+    coarse = 0.003 if dtype == torch.float16 else 0.03
+    assert abs(value - expected) <= coarse * expected
+    assert (gradient - expected_gradient).norm() <= coarse * expected_gradient.norm()
+    assert not torch.equal(value, expected)  # autocast was on
+
+
 def _functional_slopes(network, images):
     """torch.func's way to the same: a function of one image, differentiated, over the batch."""
     weights = {name: p.detach() for name, p in network.named_parameters()}

@@ -55,6 +55,8 @@ def test_mask_selects_and_normalises():
     value = R1GradientPenalty()(lambda x: x.square(), real, mask)
     torch.testing.assert_close(value, inside.sum() / (3 * 20) / 0.5)
     assert R1GradientPenalty()(lambda x: x.square(), real, mask * 0) == 0
+    whole = R1GradientPenalty(norm_mode="HWC")(lambda x: x.square(), real, mask)
+    torch.testing.assert_close(whole, inside.sum() / 3 / 0.5)
 
 
 def test_gradient_of_a_linear_layer_by_hand():
