@@ -165,6 +165,32 @@ def test_a_model_makes_the_images_of_a_path_length_without_fused_kernels():
     torch.testing.assert_close(*trained)
 
 
+@pytest.mark.parametrize("player", ["generator", "path"])
+def test_attention_stays_fused_where_gradients_are_taken_once(player, monkeypatch):
+    """Adaptive weights differentiate the pass once: the fused kernel's memory is not given up."""
+    torch.manual_seed(0)
+    fused, _ = _pair(Latent)
+    kernels = []
+    flash = torch.backends.cuda.flash_sdp_enabled
+    fused.register_forward_hook(lambda *_: kernels.append(flash()))
+    adaptive = {
+        "type": "L1Loss",
+        "loss_weight": {"adaptive": {"reference": "loss_gen", "wrt": "pred"}},
+    }
+    path = {
+        "type": "GeneratorPathRegularizer",
+        "data_info": {"fake_imgs": "fake_imgs", "latents": "latents"},
+    }
+    model = GANWithCustomizedLoss(
+        fused,
+        nn.Sequential(nn.Flatten(), nn.Linear(192, 1)),
+        {"type": "GANLoss", "gan_type": "hinge"},
+        gen_auxiliary_loss=adaptive if player == "generator" else path,
+    )
+    model.generator_outputs({"real_imgs": REAL})
+    assert kernels == [player == "generator"]
+
+
 def test_attention_before_the_latents_is_no_hindrance():
     torch.manual_seed(0)
     encoder, image = _encoder(), nn.Linear(16, 48)

@@ -79,9 +79,10 @@ def test_command(tmp_path, capsys):
     (tmp_path / "curves.svg").unlink()
     assert main([str(tmp_path / "metrics.csv"), "--title", "Mine"]) == 0
     assert (tmp_path / "curves.svg").read_text() == drawn
-    (tmp_path / "metrics.csv").write_text("step,loss_gen\n1,x\n")
-    with pytest.raises(SystemExit):
-        main([str(tmp_path)])
-    error = capsys.readouterr().err
-    assert "metrics.csv is no record of a run: could not convert" in error
-    assert error.count("\n") == 1
+    for rows, message in (("1,x", "could not convert"), ("1,2,3", "")):
+        (tmp_path / "metrics.csv").write_text(f"step,loss_gen\n{rows}\n")
+        with pytest.raises(SystemExit):
+            main([str(tmp_path)])
+        error = capsys.readouterr().err
+        assert f"metrics.csv is no record of a run: {message}" in error
+        assert error.count("\n") == 1

@@ -77,7 +77,10 @@ def test_logits_of_mixed_precision_are_refused_whatever_their_type(dtype):
     module = FiniteDifferenceR1()
     assert module(network, real, network(real)) >= 0
     assert FiniteDifferenceR1()(network, real, torch.zeros(2, 1)) >= 0  # starts at zero
-    assert FiniteDifferenceR1()(network, real, torch.ones(2, 1)) >= 0  # starts at its bias
+    constant = FiniteDifferenceR1()
+    assert constant(network, real, torch.ones(2, 1)) >= 0  # starts at its bias
+    with pytest.raises(ValueError, match=f"logits are rounded to {dtype}"):
+        constant(network, real, logits)  # and is looked at again
 
 
 def test_compiled_discriminator_stays_compiled_and_trains():
@@ -170,6 +173,52 @@ def test_known_logits_of_a_network_whose_passes_differ_are_refused(name):
     if name != "noise":
         zero = finite_difference_penalty(network, real, logits=network(real), noise=0 * real)
         assert zero == 0
+
+
+@pytest.mark.parametrize("way", [lambda net: lambda images: -net(images), lambda net: net.forward])
+@pytest.mark.parametrize("name", MOVING)
+def test_a_function_of_images_is_no_other_than_its_network(name, way):
+    torch.manual_seed(0)
+    network, real = MOVING[name](), torch.randn(2, 2, 4, 4)
+    assert finite_difference_penalty(way(network), real, noise=torch.zeros_like(real)) == 0
+    with pytest.raises(ValueError, match="leave logits out"):
+        finite_difference_penalty(way(network), real, logits=network(real))
+
+
+def test_what_a_first_pass_begins_stays_begun():
+    class ActNorm(nn.Module):
+        """Sets its scale by the first batch it sees, and counts its passes."""
+
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(1))
+            self.register_buffer("begun", torch.tensor(0))
+            self.register_buffer("passes", torch.tensor(0))
+
+        def forward(self, images):
+            if not self.begun:
+                self.scale.data.copy_(1 / images.std())
+                self.begun.fill_(1)
+            self.passes += 1
+            return self.scale * images
+
+    network = nn.Sequential(ActNorm(), nn.Flatten(), nn.Linear(32, 1))
+    real = torch.randn(2, 2, 4, 4)
+    noise = torch.randn_like(real)
+    first = finite_difference_penalty(network, real, noise=noise)
+    assert network[0].begun == 1
+    torch.testing.assert_close(finite_difference_penalty(network, real, noise=noise), first)
+    known = finite_difference_penalty(network, real, noise=noise, logits=network(real))
+    torch.testing.assert_close(known, first)
+
+
+def test_networks_that_begin_and_end_without_gradients():
+    lazy = nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(1))
+    assert finite_difference_penalty(lazy, torch.randn(2, 2, 4, 4)) > 0
+    with torch.inference_mode():
+        network = _spectral(nn.utils.parametrizations.spectral_norm)
+        real = torch.randn(2, 2, 4, 4)
+        assert finite_difference_penalty(network, real, noise=0 * real) == 0
 
 
 def test_batch_normalisation_is_no_hindrance_to_known_logits():

@@ -107,9 +107,9 @@ def test_penalties_are_in_full_precision_under_autocast(name, dtype):
 def test_penalties_of_a_function_take_images_that_mixed_precision_made(dtype):
     """A function's precision is not known; under autocast its network's is float32."""
     network, made = _network(), FAKE.to(dtype)
-    noise = torch.randn_like(REAL)
+    noise, hidden = torch.randn_like(REAL), [network]
     with torch.autocast("cpu", dtype):
-        for judge in (network.forward, functools.partial(network)):
+        for judge in (network.forward, functools.partial(network), lambda x: -hidden[0](x)):
             torch.testing.assert_close(r2_penalty(judge, made), r2_penalty(network, made))
             found = finite_difference_penalty(judge, made, noise=noise)
             torch.testing.assert_close(found, finite_difference_penalty(network, made, noise=noise))

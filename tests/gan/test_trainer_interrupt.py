@@ -92,3 +92,4 @@ def test_what_starts_no_process_and_was_started_by_none_is_left_alone(monkeypatc
     with ends_with_its_launcher():
         assert threading.active_count() == before
         assert os.environ["LOSSKIT_LAUNCHER_PID"] == str(os.getpid())
+    assert "LOSSKIT_LAUNCHER_PID" not in os.environ  # what is started later is not of this run

@@ -550,4 +550,11 @@ def test_a_mask_on_tokens_that_are_not_in_rows_is_refused() -> None:
     assert torch.isfinite(loss(pred, target))
     with pytest.raises(ValueError, match=r"^mask cannot be laid on Hiera's tokens") as caught:
         loss(pred, target, torch.ones(2, 1, 64, 64))
+    mask = torch.zeros(2, 1, 64, 64)
+    mask[..., 32:, 32:] = 1
+    pred = target.clone()
+    pred[..., :8, :8] = 0.5
+    maps = make(hiera, ("patch_embed.proj",))  # before they are tokens
+    assert maps(pred, target, mask) == 0
+    assert maps(pred, target, 1 - mask) > 0
     assert "\n" not in str(caught.value)

@@ -22,18 +22,16 @@ _STANDS_FOR: dict[type, tuple[str, ...]] = {
     float: ("float",),
     str: ("str",),
     type(None): ("None",),
-    list: (),
-    tuple: (),
-    dict: (),
 }
 
 
 def check_options(
     owner: str, parameters: Mapping[str, inspect.Parameter], given: Mapping[str, Any]
 ) -> None:
-    """Refuse values that an annotation such as ``int | None`` rules out.
+    """Refuse plain values that an annotation such as ``int | None`` rules out.
 
-    Annotations that say anything else, and values that no config can hold, are the owner's to judge.
+    Other annotations and other values (lists, mappings, arrays) are the owner's to judge, and a
+    default is always right, even ``None`` where the annotation forgets it.
 
     Args:
         owner: what takes the options, for the message.
@@ -44,10 +42,13 @@ def check_options(
         ConfigError: a value is of another kind than its annotation.
     """
     for name, value in given.items():
-        kinds = _kinds(parameters[name].annotation) if name in parameters else []
-        if kinds and type(value) in _STANDS_FOR:
-            if any(kind in kinds for kind in _STANDS_FOR[type(value)]):
-                continue
+        if name not in parameters or type(value) not in _STANDS_FOR:
+            continue
+        parameter = parameters[name]
+        if type(value) is type(parameter.default) and value == parameter.default:
+            continue
+        kinds = _kinds(parameter.annotation)
+        if kinds and not any(kind in kinds for kind in _STANDS_FOR[type(value)]):
             wanted = " or ".join(_WORDS[kind] for kind in kinds)
             raise ConfigError(f"{owner}: {name} must be {wanted}, not {value!r}{_hint(value)}")
 

@@ -11,7 +11,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from losskit import compat
 from losskit.discovery import discover
@@ -34,11 +34,9 @@ from losskit.spec import (
     LossSpec,
     PresetSpec,
     WeightsSpec,
+    one_line,
     resolve_target,
 )
-
-if TYPE_CHECKING:
-    pass
 
 _T = TypeVar("_T", bound=Callable[..., Any])
 _LOCAL: dict[str, tuple[LossSpec, Any]] = {}
@@ -175,7 +173,10 @@ def preset_config(
                 f"it takes {', '.join(known) or 'none'}"
             )
     check_options(f"preset {bare!r}", known, options or {})
-    return matches[0], function(**(options or {}))
+    try:
+        return matches[0], function(**(options or {}))
+    except TypeError as error:
+        raise ConfigError(f"preset {bare!r}: {one_line(error)}") from error
 
 
 def get_spec(name: str) -> LossSpec:

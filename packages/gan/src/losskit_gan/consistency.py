@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import ClassVar
 
 import torch
@@ -109,10 +110,10 @@ class ConsistencyLoss(Loss):
 
     def __init__(self, shift: int = 4, flip: bool = True) -> None:
         super().__init__()
-        if not isinstance(shift, int) or shift < 0:
+        if not isinstance(shift, Integral) or shift < 0:
             raise ValueError(f"shift must be a whole number of at least 0, not {shift!r}")
-        self.shift = shift
-        self.flip = flip
+        self.shift: int = shift
+        self.flip: bool = flip
 
     def _augment(self, images: Tensor) -> Tensor:
         return flip_and_shift(images, shift=self.shift, flip=self.flip)

@@ -119,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise FileNotFoundError(f"{metrics} is missing: give the folder of a training run")
         try:
             rows = read_metrics(metrics)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(f"{metrics} is no record of a run: {one_line(error)}") from error
         drawing = loss_curves(rows, title=options.title, names=options.names)
         out.write_text(drawing, encoding="utf-8")

@@ -14,7 +14,7 @@ from losskit_gan.input_gradients import Discriminator, check_images, in_precisio
 from losskit_gan.logits import Prediction, logits_per_scale
 from losskit_gan.repeated_passes import PassState
 
-_HALF = (torch.float16, torch.bfloat16)
+_HALF = (torch.bfloat16, torch.float16)
 
 
 def _sums(prediction: Prediction, name: str) -> Tensor:
@@ -118,18 +118,23 @@ def _check_precise(logits: Prediction) -> None:
         raise TypeError(f"logits in {first.dtype} are too coarse for differences: leave them out")
 
 
-def _check_unrounded(logits: Prediction) -> None:
-    """Mixed precision hands losses float32 logits that a network rounded to half precision before."""
+def _check_unrounded(logits: Prediction) -> bool:
+    """Mixed precision hands losses float32 logits that a network rounded to half precision before.
+
+    Returns:
+        Whether that could be told: one number, or a head that is constant at first, says nothing.
+    """
     values = torch.cat([scale.detach().flatten() for scale in logits_per_scale(logits, "logits")])
-    if (values == values[:1]).all():  # a head that is constant at first says nothing of rounding
-        return
     values = values[values != 0]
-    for dtype in (torch.bfloat16, torch.float16):
-        if len(values) > 1 and torch.equal(values, values.to(dtype).to(values.dtype)):
+    if (values == values[:1]).all():
+        return False
+    for dtype in _HALF:
+        if torch.equal(values, values.to(dtype).to(values.dtype)):
             raise ValueError(
                 f"logits are rounded to {dtype}, too coarse for differences: the discriminator runs "
                 "in mixed precision; leave logits out of data_info"
             )
+    return True
 
 
 class FiniteDifferenceR1(Loss):
@@ -175,8 +180,7 @@ class FiniteDifferenceR1(Loss):
         """
         check_images(real_data, "real_data")
         if logits is not None and not self._looked and not torch.compiler.is_compiling():
-            _check_unrounded(logits)  # waits for the device: once
-            self._looked = True
+            self._looked = _check_unrounded(logits)  # waits for the device: once
         return finite_difference_penalty(
             discriminator, real_data, sigma=self.sigma, logits=logits, reduction=self.reduction
         )

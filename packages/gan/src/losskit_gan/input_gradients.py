@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from losskit.errors import nearest
 from losskit.reduction import Reduction, check_reduction, reduce
+from losskit_gan.called_networks import networks_in
 from losskit_gan.logits import Prediction, logits_per_scale
 from losskit_gan.second_derivatives import differentiable_twice
 
@@ -44,17 +45,22 @@ def unwrapped(network: Any, *, compiled: bool = True) -> Any:
 
 
 def in_precision_of(network: Any, images: Tensor) -> Tensor:
-    """The images, detached, in the network's own precision.
+    """The images, detached, in the network's own precision, or in that of those a function calls.
 
-    A function's is not known: it takes them as they are, or in float32 where mixed precision may have
-    made them, which must be asked before autocast is switched off.
+    Where that is not known they stay as they are, or become float32 where mixed precision may have made
+    them, which must be asked before autocast is switched off.
     """
-    dtype = images.dtype
-    if isinstance(network, nn.Module):
-        floating = (p.dtype for p in network.parameters() if p.is_floating_point())
-        dtype = next(floating, torch.promote_types(dtype, torch.float32))
+    whole = torch.promote_types(images.dtype, torch.float32)
+    dtypes = {
+        next((p.dtype for p in found.parameters() if p.is_floating_point()), whole)
+        for found in networks_in(network)
+    }
+    if len(dtypes) == 1:
+        (dtype,) = dtypes
     elif torch.is_autocast_enabled(images.device.type):
-        dtype = torch.promote_types(dtype, torch.float32)
+        dtype = whole
+    else:
+        dtype = images.dtype
     return images.detach().to(dtype)
 
 

@@ -126,12 +126,18 @@ class GANObjective(nn.Module):
     def differentiates(self, player: str, iteration: int = 0) -> bool:
         """Whether a term of ``player`` differentiates the pass it is given: compiled ones refuse that.
 
-        Path lengths of given ``latents`` do, whatever their generator calls them, and adaptive weights. Gradient penalties do not: they
-        make a pass of their own.
+        Path lengths of given latents do, and adaptive weights. Gradient penalties do not: they make a
+        pass of their own.
         """
+        return self.differentiates_twice(player, iteration) or any(
+            not isinstance(term.loss_weight, (int, float))
+            for term in self._active(player, iteration)
+        )
+
+    def differentiates_twice(self, player: str, iteration: int = 0) -> bool:
+        """Whether a term of ``player`` is made of the pass's gradients: path lengths of given latents."""
         return any(
             "latents" in {*_routes(term), *_keys_read(term)}
-            or not isinstance(term.loss_weight, (int, float))
             for term in self._active(player, iteration)
         )
 

@@ -5,29 +5,34 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.parameter import is_lazy
+
+from losskit_gan.called_networks import networks_in
 
 
 class PassState:
     """A network's buffers and torch's random numbers, as a pass is about to find them.
 
     Spectral normalisation moves a buffer in every pass of training, and with it the weights; dropout
-    draws.
+    draws. Buffers of whole numbers count or remember that something has begun: they stay as they
+    become, but for batch normalisation's counter, which is an average's.
 
     Args:
-        network: a network; of a function only the random numbers are kept.
+        network: a network, or a function that calls some.
         device: where it runs.
     """
 
     def __init__(self, network: Any, device: torch.device) -> None:
         self._cuda = device if device.type == "cuda" else None
         self._random = self._random_states()
-        modules = network.modules() if isinstance(network, nn.Module) else ()
         self._buffers = [
-            (module, name, buffer, buffer.clone(), buffer._version)
-            for module in modules
+            (module, name, buffer, buffer.clone(), _version(buffer))
+            for found in networks_in(network)
+            for module in found.modules()
             for name, buffer in module.named_buffers(recurse=False)
+            if not is_lazy(buffer) and (buffer.is_floating_point() or isinstance(module, _NormBase))
         ]
 
     def put_back(self) -> None:
@@ -54,10 +59,14 @@ class PassState:
         )
         return drawn or any(
             not isinstance(module, _NormBase)
-            and (getattr(module, name) is not buffer or buffer._version != version)
+            and (getattr(module, name) is not buffer or _version(buffer) != version)
             for module, name, buffer, _, version in self._buffers
         )
 
     def _random_states(self) -> list[Tensor]:
         cuda = [] if self._cuda is None else [torch.cuda.get_rng_state(self._cuda)]
         return [torch.get_rng_state(), *cuda]
+
+
+def _version(buffer: Tensor) -> int:
+    return 0 if buffer.is_inference() else buffer._version

@@ -8,9 +8,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _NormBase
+
+from losskit_gan.called_networks import networks_in
 
 _AVERAGES = ("running_mean", "running_var")
 
@@ -37,17 +39,19 @@ def differentiable_twice(device: torch.device, network: Any = None) -> Iterator[
 
 
 @contextmanager
-def as_written(*networks: Any) -> Iterator[None]:
+def as_written(*networks: Any, twice: bool = True) -> Iterator[None]:
     """Run networks without what cannot be differentiated twice.
 
     Whatever is compiled in them runs eagerly, for a compiled graph is one step of the backward
     pass; and attention runs as plain matrix products, for torch's fused kernels are one too.
 
     Args:
-        networks: those of the passes; functions and ``None`` are passed over.
+        networks: those of the passes, or functions that call them; ``None`` is passed over.
+        twice: ``False`` for what is differentiated once, but within the pass: attention stays fused.
     """
     with ExitStack() as surroundings:
-        surroundings.enter_context(sdpa_kernel(SDPBackend.MATH))
+        if twice:
+            surroundings.enter_context(sdpa_kernel(SDPBackend.MATH))
         # Without the compiler loaded nothing is compiled, and loading it takes seconds.
         if "torch._dynamo" in sys.modules:
             # Refused inside a compiled training step, which leaves penalties uncompiled anyway.
@@ -65,14 +69,17 @@ def statistics_apart(*networks: Any) -> Iterator[None]:
     to them, which autograd takes for a mistake. They are put back as the pass left them.
 
     Args:
-        networks: those of the pass; functions are passed over.
+        networks: those of the pass, or functions that call them.
     """
-    swapped = []
-    for network in networks:
-        for layer in network.modules() if isinstance(network, nn.Module) else ():
-            if isinstance(layer, _NormBase) and layer.training:
-                own = ((name, getattr(layer, name)) for name in _AVERAGES)
-                swapped += [(layer, name, value) for name, value in own if value is not None]
+    layers = {
+        layer
+        for network in networks
+        for found in networks_in(network)
+        for layer in found.modules()
+        if isinstance(layer, _NormBase) and layer.training
+    }
+    owned = [(layer, name, getattr(layer, name)) for layer in layers for name in _AVERAGES]
+    swapped = [(layer, name, value) for layer, name, value in owned if value is not None]
     with torch.no_grad():
         for layer, name, average in swapped:
             setattr(layer, name, average.clone())

@@ -60,7 +60,7 @@ class FeatureLoss(Loss):
             channels_last=channels_last,
             compile=compile,
         )
-        self._takes_mask = tokens_in_rows(self.backbone.network)
+        self._tokens_in_rows = tokens_in_rows(self.backbone.network)
         self._check_range = RangeCheck(span, type(self).__name__, range_argument)
 
     def features(
@@ -73,10 +73,15 @@ class FeatureLoss(Loss):
             TypeError: an image is no floating point tensor.
         """
         check_images(pred, target, mask)
-        if mask is not None and not self._takes_mask:
+        self._check_range(pred=pred, target=target)
+        fake, real = self.backbone.features(pred), self.backbone.features(target, grad=False)
+        if (
+            mask is not None
+            and not self._tokens_in_rows
+            and any(f.ndim == 3 for f in fake.values())
+        ):
             raise ValueError(
                 "mask cannot be laid on Hiera's tokens, which are not in the order of the image's "
-                "patches; leave the mask out, or take another network"
+                "patches; leave the mask out, or take layers that are maps"
             )
-        self._check_range(pred=pred, target=target)
-        return self.backbone.features(pred), self.backbone.features(target, grad=False)
+        return fake, real

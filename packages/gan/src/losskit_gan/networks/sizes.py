@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 
 def doublings(image_size: int, base: int) -> int:
     """How often ``base`` must be doubled to reach ``image_size``.
@@ -19,5 +21,5 @@ def doublings(image_size: int, base: int) -> int:
 def check_positive(**values: int) -> None:
     """Raise ValueError unless every value is a whole number of at least 1."""
     for name, value in values.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")

@@ -67,10 +67,14 @@ def ends_with_its_launcher() -> Iterator[None]:
     It would wait for it half an hour. Those that another program starts (torchrun, Slurm) are that
     program's to end.
     """
-    launcher = os.environ.get(_LAUNCHER)
+    # Taken out again: what is started later is not of this run.
+    launcher = os.environ.pop(_LAUNCHER, None)
     if launcher is None or os.environ.get("LOCAL_RANK", "0") == "0":
         os.environ[_LAUNCHER] = str(os.getpid())
-        yield
+        try:
+            yield
+        finally:
+            os.environ.pop(_LAUNCHER, None)
         return
     met = threading.Event()
 

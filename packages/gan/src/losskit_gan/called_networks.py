@@ -1,0 +1,55 @@
+"""The networks that a discriminator given as a function calls: ``lambda images: net(images, labels)``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from types import FunctionType, MethodType, ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+
+# torch.compiler.disable, as torch itself uses it where the compiler must not be loaded.
+@torch._disable_dynamo  # type: ignore[attr-defined]
+def networks_in(function: Any) -> list[nn.Module]:
+    """A network itself, or those that a function, method or partial is seen to name.
+
+    A function names what it has closed over, globals, and attributes of both. What it finds by other
+    ways (a list, a dict) is not seen; what it names and does not call is.
+    """
+    found: dict[int, nn.Module] = {}
+    seen: set[int] = set()
+    waiting = [function]
+    while waiting:
+        candidate = waiting.pop()
+        if id(candidate) in seen:
+            continue
+        seen.add(id(candidate))
+        if isinstance(candidate, nn.Module):
+            found[id(candidate)] = candidate
+        elif isinstance(candidate, MethodType):
+            waiting += [candidate.__self__, candidate.__func__]
+        elif isinstance(candidate, partial):
+            waiting += [candidate.func, *candidate.args, *candidate.keywords.values()]
+        elif isinstance(candidate, FunctionType):
+            waiting += _named_by(candidate)
+    return list(found.values())
+
+
+def _named_by(function: FunctionType) -> Iterator[Any]:
+    code, scope = function.__code__, function.__globals__
+    owners = [scope[name] for name in code.co_names if name in scope]
+    # A function of another file is a library's, which calls what it is given.
+    owners = [o for o in owners if not isinstance(o, FunctionType) or o.__globals__ is scope]
+    for cell in function.__closure__ or ():
+        try:
+            owners.append(cell.cell_contents)
+        except ValueError:  # not bound yet
+            continue
+    for owner in owners:
+        yield owner
+        if not isinstance(owner, (nn.Module, FunctionType, ModuleType, type)):
+            attributes = getattr(owner, "__dict__", {})
+            yield from (attributes[name] for name in code.co_names if name in attributes)
