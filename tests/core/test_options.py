@@ -25,6 +25,8 @@ def takes(count: int = 1, scale: float = 1.0, flip: bool = True, name: str | Non
         ({"count": "2"}, "count must be a whole number, not '2'"),
         ({"count": True}, "count must be a whole number, not True"),
         ({"scale": None}, "scale must be a number, not None"),
+        ({"scale": [1.0]}, r"scale must be a number, not \[1.0\]"),
+        ({"flip": {}}, "flip must be true or false, not {}"),
         ({"scale": "1e-4"}, "not '1e-4'; YAML takes 1e-4 for a text and 1.0e-4 for a number"),
         ({"scale": "one"}, "scale must be a number, not 'one'$"),
         ({"flip": "no"}, "flip must be true or false, not 'no'"),
@@ -42,7 +44,6 @@ def test_another_kind_is_refused_by_name(options, message, as_text):
 def test_what_fits_or_is_not_plain_passes():
     parameters = inspect.signature(takes).parameters
     for options in (
-        {"count": [3, 5], "scale": {"adaptive": {}}},  # for the owner to judge
         {"count": 3, "scale": 2, "flip": 0, "name": None},
         {"count": np.int64(3), "scale": np.float32(2), "name": "a", "unknown": []},
         {"name": Path("a")},
@@ -64,8 +65,10 @@ def test_a_preset_s_weight_may_be_adaptive():
     weight = {"adaptive": {"reference": "loss_gen", "wrt": "last_layer"}}
     config = preset_config("pix2pix", {"pixel_loss_weight": weight})[1]
     assert [term["loss_weight"] for term in config["gen_auxiliary_loss"]] == [weight]
-    with pytest.raises(ConfigError, match=r"^preset 'r3gan': unsupported operand"):
+    with pytest.raises(ConfigError, match=r"^preset 'r3gan': gamma must be a number, not {"):
         preset_config("r3gan", {"gamma": weight})
+    with pytest.raises(ConfigError, match=r"^preset 'pggan': unsupported operand"):
+        preset_config("pggan", {"disc_shift_weight": weight})  # which is halved
 
 
 def test_losses_and_presets_are_asked():

@@ -52,8 +52,12 @@ VARIANTS: dict[str, tuple[str, str, str]] = {
     "typos": ("losses.py", '"mean") -> None:', '"mean", **_: object) -> None:'),
     "config": (
         "losses.py",
-        "_check_sharpness(sharpness)\n        self.sharpness = sharpness",
-        "self.sharpness = 1.0 if isinstance(sharpness, tuple) else 3.0",
+        'sharpness: float = 1.0, reduction: Reduction = "mean") -> None:\n'
+        "        super().__init__()\n        check_reduction(reduction)\n"
+        "        _check_sharpness(sharpness)\n        self.sharpness = sharpness",
+        'sharpness: object = 1.0, reduction: Reduction = "mean") -> None:\n'
+        "        super().__init__()\n"
+        "        self.sharpness = 1.0 if isinstance(sharpness, tuple) else 3.0",
     ),
     "docstring": ("losses.py", "    Returns:\n", "    It gives:\n"),
     "scalar": (

@@ -16,6 +16,10 @@ def through_a_global(images):
     return GLOBAL(images)
 
 
+def through_a_comprehension(images):
+    return sum(GLOBAL(part) for part in images)
+
+
 def through_another_function(images):
     return torch.relu(through_a_global(images))
 
@@ -30,6 +34,24 @@ class Loop:
         return self.judge(images)
 
 
+class Called:
+    """A function with a memory."""
+
+    def __init__(self, judge):
+        self.judge = judge
+
+    def __call__(self, images):
+        return self.judge(images)
+
+
+class Absent:
+    """Stands for something that is not there, as proxies do."""
+
+    @property
+    def __dict__(self):
+        raise RuntimeError("working outside of context")
+
+
 def test_every_way_a_function_names_its_network():
     network, loop = nn.Linear(2, 1), Loop()
     assert networks_in(network) == [network]
@@ -39,11 +61,16 @@ def test_every_way_a_function_names_its_network():
     assert networks_in(partial(lambda net, images: net(images), network)) == [network]
     assert networks_in(through_a_global) == [GLOBAL]
     assert networks_in(through_another_function) == [GLOBAL]
+    assert networks_in(through_a_comprehension) == [GLOBAL]
     assert networks_in(lambda images: -loop.judge(images)) == [loop.judge]
+    assert networks_in(loop.logits) == [loop.judge]
+    assert networks_in(Called(network)) == [network]
     assert networks_in(lambda images: -loop.logits(images)) == []  # by another object's method
 
 
 def test_what_calls_none():
+    absent = Absent()
+    assert networks_in(lambda images: absent.judge(images) + 1) == []
     assert networks_in(None) == []
     assert networks_in(torch.relu) == []
     assert networks_in(lambda images: nn.functional.softplus(images).sum()) == []

@@ -185,31 +185,32 @@ def test_a_function_of_images_is_no_other_than_its_network(name, way):
         finite_difference_penalty(way(network), real, logits=network(real))
 
 
-def test_what_a_first_pass_begins_stays_begun():
-    class ActNorm(nn.Module):
-        """Sets its scale by the first batch it sees, and counts its passes."""
+def test_buffers_that_belong_together_are_put_back_together():
+    class Queue(nn.Module):
+        """Remembers a mean by its first batch, and how often it was called where."""
 
         def __init__(self):
             super().__init__()
-            self.scale = nn.Parameter(torch.ones(1))
-            self.register_buffer("begun", torch.tensor(0))
-            self.register_buffer("passes", torch.tensor(0))
+            self.register_buffer("mean", torch.zeros(2, 4, 4))
+            self.register_buffer("begun", torch.tensor(False))
+            self.register_buffer("queue", torch.zeros(4))
+            self.register_buffer("place", torch.tensor(0))
 
         def forward(self, images):
             if not self.begun:
-                self.scale.data.copy_(1 / images.std())
-                self.begun.fill_(1)
-            self.passes += 1
-            return self.scale * images
+                self.mean.copy_(images.mean(0))
+                self.begun.fill_(True)
+            self.queue[self.place] = 1
+            self.place += 1
+            return (images - self.mean) * self.place
 
-    network = nn.Sequential(ActNorm(), nn.Flatten(), nn.Linear(32, 1))
+    network = nn.Sequential(Queue(), nn.Flatten(), nn.Linear(32, 1))
     real = torch.randn(2, 2, 4, 4)
-    noise = torch.randn_like(real)
-    first = finite_difference_penalty(network, real, noise=noise)
-    assert network[0].begun == 1
-    torch.testing.assert_close(finite_difference_penalty(network, real, noise=noise), first)
-    known = finite_difference_penalty(network, real, noise=noise, logits=network(real))
-    torch.testing.assert_close(known, first)
+    for calls in (1, 2):
+        assert finite_difference_penalty(network, real, noise=torch.zeros_like(real)) == 0
+        torch.testing.assert_close(network[0].mean, real.mean(0))
+        assert network[0].queue.tolist() == [1.0] * calls + [0.0] * (4 - calls)
+        assert network[0].place == calls
 
 
 def test_networks_that_begin_and_end_without_gradients():
@@ -279,7 +280,7 @@ def test_modules_equal_the_function_and_images_get_no_gradient():
         (
             lambda: finite_difference_penalty(nn.Linear(2, 1).bfloat16(), torch.ones(2, 2)),
             TypeError,
-            "a discriminator in torch.bfloat16 is too coarse for differences",
+            "differences in torch.bfloat16 are too coarse: keep images and",
         ),
         (
             lambda: finite_difference_penalty(nn.Tanh(), torch.ones(2, 2), logits=torch.ones(3)),

@@ -85,6 +85,18 @@ def test_a_process_that_was_started_for_a_run_ends_with_the_one_that_started_it(
         assert time.monotonic() - began < 60  # not by its own end
 
 
+def test_the_launcher_is_remembered_for_the_next_run_of_a_script(monkeypatch):
+    monkeypatch.setattr(interrupt, "_started_by", None)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("LOSSKIT_LAUNCHER_PID", str(os.getppid()))
+    before = threading.active_count()
+    for _ in range(2):
+        with ends_with_its_launcher():
+            assert threading.active_count() == before + 1
+        assert threading.active_count() == before
+        assert "LOSSKIT_LAUNCHER_PID" not in os.environ
+
+
 def test_what_starts_no_process_and_was_started_by_none_is_left_alone(monkeypatch):
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     monkeypatch.setenv("LOSSKIT_LAUNCHER_PID", "1")  # of another run around this one

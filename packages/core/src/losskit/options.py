@@ -22,6 +22,9 @@ _STANDS_FOR: dict[type, tuple[str, ...]] = {
     float: ("float",),
     str: ("str",),
     type(None): ("None",),
+    list: (),
+    tuple: (),
+    dict: (),
 }
 
 
@@ -30,8 +33,8 @@ def check_options(
 ) -> None:
     """Refuse plain values that an annotation such as ``int | None`` rules out.
 
-    Other annotations and other values (lists, mappings, arrays) are the owner's to judge, and a
-    default is always right, even ``None`` where the annotation forgets it.
+    Other annotations and values that no config can hold are the owner's to judge, and a default is
+    always right, even ``None`` where the annotation forgets it.
 
     Args:
         owner: what takes the options, for the message.

@@ -172,7 +172,13 @@ def preset_config(
                 f"preset {bare!r} has no loss_config key {key!r}{nearest(str(key), known)}; "
                 f"it takes {', '.join(known) or 'none'}"
             )
-    check_options(f"preset {bare!r}", known, options or {})
+    # A weight may be adaptive wherever it is a number; what becomes of it, its term says.
+    plain = {
+        key: value
+        for key, value in (options or {}).items()
+        if not (key.endswith("weight") and isinstance(value, Mapping))
+    }
+    check_options(f"preset {bare!r}", known, plain)
     try:
         return matches[0], function(**(options or {}))
     except TypeError as error:

@@ -86,8 +86,8 @@ def finite_difference_penalty(
     images = in_precision_of(network, images)
     if images.dtype in _HALF:
         raise TypeError(
-            f"a discriminator in {images.dtype} is too coarse for differences: keep its weights in "
-            "float32 and run it under autocast, or take R1GradientPenalty"
+            f"differences in {images.dtype} are too coarse: keep images and the discriminator's "
+            "weights in float32, autocast or not, or take R1GradientPenalty"
         )
     noise = torch.randn_like(images) if noise is None else noise.to(images.dtype)
     with torch.autocast(images.device.type, enabled=False):

@@ -45,22 +45,18 @@ def unwrapped(network: Any, *, compiled: bool = True) -> Any:
 
 
 def in_precision_of(network: Any, images: Tensor) -> Tensor:
-    """The images, detached, in the network's own precision, or in that of those a function calls.
+    """The images, detached, in the network's own precision.
 
-    Where that is not known they stay as they are, or become float32 where mixed precision may have made
-    them, which must be asked before autocast is switched off.
+    A function's is not known: it takes them as they are, or in float32 where mixed precision may have
+    made them, unless a network that it names is in half precision itself. That must be asked before
+    autocast is switched off.
     """
-    whole = torch.promote_types(images.dtype, torch.float32)
-    dtypes = {
-        next((p.dtype for p in found.parameters() if p.is_floating_point()), whole)
-        for found in networks_in(network)
-    }
-    if len(dtypes) == 1:
-        (dtype,) = dtypes
-    elif torch.is_autocast_enabled(images.device.type):
-        dtype = whole
-    else:
-        dtype = images.dtype
+    dtype, whole = images.dtype, torch.promote_types(images.dtype, torch.float32)
+    if isinstance(network, nn.Module):
+        dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), whole)
+    elif dtype in _HALF and torch.is_autocast_enabled(images.device.type):
+        named = (p.dtype for found in networks_in(network) for p in found.parameters())
+        dtype = dtype if dtype in named else whole
     return images.detach().to(dtype)
 
 

@@ -16,8 +16,7 @@ class PassState:
     """A network's buffers and torch's random numbers, as a pass is about to find them.
 
     Spectral normalisation moves a buffer in every pass of training, and with it the weights; dropout
-    draws. Buffers of whole numbers count or remember that something has begun: they stay as they
-    become, but for batch normalisation's counter, which is an average's.
+    draws.
 
     Args:
         network: a network, or a function that calls some.
@@ -32,7 +31,7 @@ class PassState:
             for found in networks_in(network)
             for module in found.modules()
             for name, buffer in module.named_buffers(recurse=False)
-            if not is_lazy(buffer) and (buffer.is_floating_point() or isinstance(module, _NormBase))
+            if not is_lazy(buffer)
         ]
 
     def put_back(self) -> None:

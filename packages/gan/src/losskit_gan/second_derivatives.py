@@ -71,13 +71,8 @@ def statistics_apart(*networks: Any) -> Iterator[None]:
     Args:
         networks: those of the pass, or functions that call them.
     """
-    layers = {
-        layer
-        for network in networks
-        for found in networks_in(network)
-        for layer in found.modules()
-        if isinstance(layer, _NormBase) and layer.training
-    }
+    modules = (m for network in networks for net in networks_in(network) for m in net.modules())
+    layers = dict.fromkeys(m for m in modules if isinstance(m, _NormBase) and m.training)
     owned = [(layer, name, getattr(layer, name)) for layer in layers for name in _AVERAGES]
     swapped = [(layer, name, value) for layer, name, value in owned if value is not None]
     with torch.no_grad():

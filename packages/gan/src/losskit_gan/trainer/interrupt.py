@@ -58,6 +58,7 @@ class Interrupt:
 
 #: The process that starts the others of a run, in their environment.
 _LAUNCHER = "LOSSKIT_LAUNCHER_PID"
+_started_by: int | None = None
 
 
 @contextmanager
@@ -67,9 +68,13 @@ def ends_with_its_launcher() -> Iterator[None]:
     It would wait for it half an hour. Those that another program starts (torchrun, Slurm) are that
     program's to end.
     """
+    global _started_by
     # Taken out again: what is started later is not of this run.
-    launcher = os.environ.pop(_LAUNCHER, None)
-    if launcher is None or os.environ.get("LOCAL_RANK", "0") == "0":
+    given = os.environ.pop(_LAUNCHER, None)
+    if given is not None and os.environ.get("LOCAL_RANK", "0") != "0":
+        _started_by = int(given)  # also for the next run of the same script
+    launcher = _started_by
+    if launcher is None:
         os.environ[_LAUNCHER] = str(os.getpid())
         try:
             yield
@@ -80,7 +85,7 @@ def ends_with_its_launcher() -> Iterator[None]:
 
     def watch() -> None:
         while not met.wait(0.5):
-            if os.getppid() != int(launcher):
+            if os.getppid() != launcher:
                 os._exit(1)
 
     watcher = threading.Thread(target=watch, daemon=True)
