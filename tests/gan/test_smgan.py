@@ -7,12 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from losskit_gan.adversarial import GANLoss
-from losskit_gan.smgan import (
-    gaussian_blur,
-    smgan_discriminator_loss,
-    smgan_generator_loss,
-    smgan_loss,
-)
+from losskit_gan.players import smgan_discriminator_loss, smgan_generator_loss
+from losskit_gan.smgan import gaussian_blur, smgan_loss
 
 
 def _mask(size=48):

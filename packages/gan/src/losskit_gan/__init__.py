@@ -51,8 +51,8 @@ _EXPORTS = {
     "ralsgan_generator_loss": "losskit_gan.relativistic",
     "rpgan_discriminator_loss": "losskit_gan.relativistic",
     "rpgan_generator_loss": "losskit_gan.relativistic",
-    "smgan_discriminator_loss": "losskit_gan.smgan",
-    "smgan_generator_loss": "losskit_gan.smgan",
+    "smgan_discriminator_loss": "losskit_gan.players",
+    "smgan_generator_loss": "losskit_gan.players",
     "smgan_loss": "losskit_gan.smgan",
     "vanilla_discriminator_loss": "losskit_gan.players",
     "vanilla_generator_loss": "losskit_gan.players",
@@ -144,6 +144,8 @@ if TYPE_CHECKING:
         logistic_generator_loss,
         lsgan_discriminator_loss,
         lsgan_generator_loss,
+        smgan_discriminator_loss,
+        smgan_generator_loss,
         vanilla_discriminator_loss,
         vanilla_generator_loss,
         wgan_discriminator_loss,
@@ -160,6 +162,6 @@ if TYPE_CHECKING:
         rpgan_discriminator_loss,
         rpgan_generator_loss,
     )
-    from losskit_gan.smgan import smgan_discriminator_loss, smgan_generator_loss, smgan_loss
+    from losskit_gan.smgan import smgan_loss
 
 __getattr__, __dir__ = lazy_exports(__name__, _EXPORTS)

@@ -11,10 +11,8 @@ from torch import Tensor
 from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction, reduce
 from losskit_gan.input_gradients import Discriminator, check_images, in_precision_of, unwrapped
-from losskit_gan.logits import Prediction, logits_per_scale
+from losskit_gan.logits import HALF, Prediction, logits_per_scale
 from losskit_gan.repeated_passes import PassState
-
-_HALF = (torch.bfloat16, torch.float16)
 
 
 def _sums(prediction: Prediction, name: str) -> Tensor:
@@ -84,7 +82,7 @@ def finite_difference_penalty(
         )
     network = unwrapped(discriminator, compiled=False)
     images = in_precision_of(network, images)
-    if images.dtype in _HALF:
+    if images.dtype in HALF:
         raise TypeError(
             f"differences in {images.dtype} are too coarse: keep images and the discriminator's "
             "weights in float32, autocast or not, or take R1GradientPenalty"
@@ -95,16 +93,15 @@ def finite_difference_penalty(
         if logits is None:
             here = _sums(network(images.clone()), "discriminator's output")
             before.put_back()
-            there = _sums(network(images + sigma * noise), "discriminator's output")
         else:
             _check_precise(logits)
             here = _sums(logits, "logits")
-            there = _sums(network(images + sigma * noise), "discriminator's output")
-            if before.has_moved():
-                raise ValueError(
-                    "logits were made by another pass, and this discriminator's passes differ by "
-                    "themselves (dropout, spectral normalisation): leave logits out of data_info"
-                )
+        there = _sums(network(images + sigma * noise), "discriminator's output")
+        if logits is not None and before.has_moved():
+            raise ValueError(
+                "logits were made by another pass, and this discriminator's passes differ by "
+                "themselves (dropout, spectral normalisation): leave logits out of data_info"
+            )
         if here.shape != there.shape:
             raise ValueError(f"logits are of {len(here)} samples, images of {len(there)}")
         return reduce(((there - here) / sigma).square(), reduction)
@@ -114,7 +111,7 @@ def _check_precise(logits: Prediction) -> None:
     first: object = logits
     while isinstance(first, (list, tuple)) and first:
         first = first[-1]
-    if isinstance(first, Tensor) and first.dtype in _HALF:
+    if isinstance(first, Tensor) and first.dtype in HALF:
         raise TypeError(f"logits in {first.dtype} are too coarse for differences: leave them out")
 
 
@@ -128,7 +125,7 @@ def _check_unrounded(logits: Prediction) -> bool:
     values = values[values != 0]
     if (values == values[:1]).all():
         return False
-    for dtype in _HALF:
+    for dtype in HALF:
         if torch.equal(values, values.to(dtype).to(values.dtype)):
             raise ValueError(
                 f"logits are rounded to {dtype}, too coarse for differences: the discriminator runs "

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from losskit.errors import nearest
 from losskit.reduction import Reduction, check_reduction, reduce
 from losskit_gan.called_networks import networks_in
-from losskit_gan.logits import Prediction, logits_per_scale
+from losskit_gan.logits import HALF, Prediction, logits_per_scale
 from losskit_gan.second_derivatives import differentiable_twice
 
 Discriminator: TypeAlias = Callable[[Tensor], Prediction]
@@ -54,7 +54,7 @@ def in_precision_of(network: Any, images: Tensor) -> Tensor:
     dtype, whole = images.dtype, torch.promote_types(images.dtype, torch.float32)
     if isinstance(network, nn.Module):
         dtype = next((p.dtype for p in network.parameters() if p.is_floating_point()), whole)
-    elif dtype in _HALF and torch.is_autocast_enabled(images.device.type):
+    elif dtype in HALF and torch.is_autocast_enabled(images.device.type):
         named = (p.dtype for found in networks_in(network) for p in found.parameters())
         dtype = dtype if dtype in named else whole
     return images.detach().to(dtype)
@@ -100,10 +100,7 @@ def input_gradients(
         (gradients,) = torch.autograd.grad(total, leaf, create_graph=wants_graph, allow_unused=True)
         if gradients is None:
             raise ValueError("discriminator's output does not depend on its input")
-        return gradients.float() if gradients.dtype in _HALF else gradients
-
-
-_HALF = (torch.float16, torch.bfloat16)
+        return gradients.float() if gradients.dtype in HALF else gradients
 
 
 def check_images(images: Any, name: str) -> None:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+HALF = (torch.bfloat16, torch.float16)
 #: One scale's logits, a list of scales, or a list of feature lists that end with the logits.
 Prediction: TypeAlias = Tensor | Sequence[Tensor] | Sequence[Sequence[Tensor]]
 
@@ -45,7 +46,7 @@ def _logits(scale: Tensor | Sequence[Tensor], name: str) -> Tensor:
     if not scale.is_floating_point():
         raise TypeError(f"{name} must hold floating-point logits, not {scale.dtype}")
     # Losses of half-precision logits are computed in float32: a mean of many of them is not safe.
-    return scale.float() if scale.dtype in (torch.float16, torch.bfloat16) else scale
+    return scale.float() if scale.dtype in HALF else scale
 
 
 def mean_over_scales(

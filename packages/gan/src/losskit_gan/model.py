@@ -211,10 +211,10 @@ class GANWithCustomizedLoss(nn.Module):
         """What the generator's losses read."""
         engine, outputs = self._outputs(data, engine, iteration)
         now: int = outputs["iteration"]
+        differentiated = self.objective.differentiates("generator", now)
         twice = self.objective.differentiates_twice("generator", now)
-        once = twice or self.objective.differentiates("generator", now)
         networks = outputs["gen"], outputs["disc"]
-        with as_written(*networks, twice=twice) if once else nullcontext():
+        with as_written(*networks, twice=twice) if differentiated else nullcontext():
             outputs.update(self.generate(outputs, engine=engine))
             if self.discriminator is not None:
                 logits = self._judge(engine, outputs["fake_imgs"], updated=False)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction, reduce
 from losskit_gan.input_gradients import safe_sqrt, unwrapped
+from losskit_gan.logits import HALF
 from losskit_gan.networks.sizes import check_positive
 from losskit_gan.ranks import mean_over_ranks, world_size
 from losskit_gan.second_derivatives import differentiable, differentiable_twice
@@ -61,7 +62,7 @@ def path_lengths(
             "fake_imgs do not depend on latents: generate them with gradients on, from latents "
             "that require grad"
         )
-    if fake_imgs.dtype in (torch.float16, torch.bfloat16):
+    if fake_imgs.dtype in HALF:
         fake_imgs = fake_imgs.float()
     if noise is None:
         noise = torch.randn_like(fake_imgs)
@@ -74,7 +75,7 @@ def path_lengths(
     (slopes,) = torch.autograd.grad(moved, latents, create_graph=True, allow_unused=True)
     if slopes is None:
         raise ValueError("fake_imgs do not depend on latents: pass the latents they are made from")
-    slopes = slopes.float() if slopes.dtype in (torch.float16, torch.bfloat16) else slopes
+    slopes = slopes.float() if slopes.dtype in HALF else slopes
     squares = slopes.square().sum(-1)
     return safe_sqrt(squares.flatten(1).mean(1) if squares.ndim > 1 else squares)
 

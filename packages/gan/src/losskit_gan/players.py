@@ -12,9 +12,11 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from losskit_gan.logits import Prediction, mean_over_scales
+from losskit_gan.smgan import smgan_loss
 
 _BOTH = ("real_logits", "fake_logits")
 _FAKE = ("fake_logits",)
@@ -230,3 +232,51 @@ def hinge_generator_loss(fake_logits: Prediction) -> Tensor:
         fake_logits: of generated images.
     """
     return wgan_generator_loss(fake_logits)
+
+
+def smgan_discriminator_loss(
+    real_logits: Prediction,
+    fake_logits: Prediction,
+    mask: Float[Tensor, "b 1 H W"],
+    *,
+    real_label: float = 1.0,
+) -> Tensor:
+    r"""$\overline{(D(x)-1)^2} + \overline{(D(\tilde x)-b(m))^2} \ge 0$, b the blur of the mask.
+
+    Args:
+        real_logits: a patch discriminator's, of real images.
+        fake_logits: of filled images.
+        mask: 1 in the hole, 0 outside.
+        real_label: label of real images.
+
+    References:
+        As [`smgan_loss`][losskit_gan.smgan.smgan_loss].
+    """
+    label = partial(smgan_loss, mask=mask, is_disc=True, real_label=real_label)
+    return _discriminator(
+        partial(label, target_is_real=True),
+        partial(label, target_is_real=False),
+        real_logits,
+        fake_logits,
+    )
+
+
+def smgan_generator_loss(
+    fake_logits: Prediction,
+    mask: Float[Tensor, "b 1 H W"],
+    *,
+    real_label: float = 1.0,
+    elementwise: bool = False,
+) -> Tensor:
+    r"""$(D(\tilde x) - 1)^2 \ge 0$, averaged over the hole if ``elementwise``, or else over all.
+
+    Args:
+        fake_logits: a patch discriminator's, of filled images.
+        mask: 1 in the hole, 0 outside.
+        real_label: what the generator wants them to be.
+        elementwise: as in the paper; see [`smgan_loss`][losskit_gan.smgan.smgan_loss].
+    """
+    wanted = partial(
+        smgan_loss, target_is_real=True, mask=mask, real_label=real_label, elementwise=elementwise
+    )
+    return _generator(wanted, fake_logits)

@@ -35,8 +35,8 @@ def r1_penalty(
     ``norm_mode="HWC"``. ``"pixel"``, MMagic's default, divides by the number of pixels.
 
     Compiled and data-parallel wrappers are gone round, autocast and fused attention kernels are
-    off inside, and no gradient scaler is needed. Under DDP, add it to a loss that went through the wrapper before
-    ``backward()``.
+    off inside, and no gradient scaler is needed. Under DDP, add it to a loss that went through the
+    wrapper before ``backward()``.
 
     Args:
         discriminator: a network or function of images. All its logits are summed (patches, scales).

@@ -7,8 +7,6 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from losskit_gan.logits import Prediction, mean_over_scales
-
 
 def gaussian_blur(
     mask: Float[Tensor, "b c h w"], *, kernel_size: int = 71, sigma: float = 10.0
@@ -104,54 +102,3 @@ def smgan_loss(
         squares = squares.mean()
     # An empty hole leaves nothing to count: 0 instead of MMagic's 0/0.
     return squares * mask / mask.mean().clamp_min(1e-12)
-
-
-def smgan_discriminator_loss(
-    real_logits: Prediction,
-    fake_logits: Prediction,
-    mask: Float[Tensor, "b 1 H W"],
-    *,
-    real_label: float = 1.0,
-) -> Tensor:
-    r"""$\overline{(D(x)-1)^2} + \overline{(D(\tilde x)-b(m))^2} \ge 0$, b the blur of the mask.
-
-    Args:
-        real_logits: a patch discriminator's, of real images.
-        fake_logits: of filled images.
-        mask: 1 in the hole, 0 outside.
-        real_label: label of real images.
-
-    References:
-        As [`smgan_loss`][losskit_gan.smgan.smgan_loss].
-    """
-
-    def on_real(logits: Tensor) -> Tensor:
-        return smgan_loss(logits, True, mask, is_disc=True, real_label=real_label).mean()
-
-    def on_fake(logits: Tensor) -> Tensor:
-        return smgan_loss(logits, False, mask, is_disc=True).mean()
-
-    real = mean_over_scales(on_real, real_logits, names=("real_logits",))
-    return real + mean_over_scales(on_fake, fake_logits, names=("fake_logits",))
-
-
-def smgan_generator_loss(
-    fake_logits: Prediction,
-    mask: Float[Tensor, "b 1 H W"],
-    *,
-    real_label: float = 1.0,
-    elementwise: bool = False,
-) -> Tensor:
-    r"""$(D(\tilde x) - 1)^2 \ge 0$, averaged over the hole if ``elementwise``, or else over all.
-
-    Args:
-        fake_logits: a patch discriminator's, of filled images.
-        mask: 1 in the hole, 0 outside.
-        real_label: what the generator wants them to be.
-        elementwise: as in the paper; see [`smgan_loss`][losskit_gan.smgan.smgan_loss].
-    """
-
-    def on_fake(logits: Tensor) -> Tensor:
-        return smgan_loss(logits, True, mask, real_label=real_label, elementwise=elementwise).mean()
-
-    return mean_over_scales(on_fake, fake_logits, names=("fake_logits",))

@@ -49,11 +49,11 @@ def read_image(path: Path, *, size: tuple[int, int] | int | None = None) -> Tens
         with image_module.open(path) as opened:
             white = white_of(opened)
             image = ImageOps.exif_transpose(opened)
-            grey = None if white is None else unclipped(image, white)
-            if grey is None:
+            if white is None:
                 pixels = np.array(_fit(image.convert("RGB"), size)).astype(np.float32) / 255
             else:
-                pixels = np.stack([np.array(_fit(image_module.fromarray(grey), size))] * 3, -1)
+                grey = image_module.fromarray(unclipped(image, white))
+                pixels = np.stack([np.array(_fit(grey, size))] * 3, -1)
     except FileNotFoundError as error:
         raise LosskitError(f"there is no file {path}") from error
     except Exception as error:  # Pillow raises many kinds for a damaged file
