@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+import functools
 import io
 import pickle
 import warnings
+from typing import ClassVar
 
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.testing import CompileCounter
 
 import losskit
 from losskit.errors import ConfigError, MissingOutputError, NonFiniteError, NonFiniteWarning
@@ -257,8 +260,32 @@ def scheduled() -> losskit.Objective:
 class TestState:
     def test_is_the_step_count_alone(self) -> None:
         objective = scheduled()
-        assert objective.state_dict() == {"_extra_state": {"iteration": 0}}
+        assert dict(objective.state_dict()) == {"_extra_state": torch.tensor(0)}
         assert not list(objective.parameters())
+
+    @pytest.mark.parametrize("terms", [[{"type": "L1Loss"}], [{"type": "L1Loss", "start": 2}]])
+    def test_counts_training_steps_with_a_schedule_or_without(self, terms) -> None:
+        objective = losskit.Objective(terms)
+        for _ in range(3):
+            objective(outputs())
+        with torch.no_grad():
+            objective.eval()(outputs())
+        assert objective.iteration == 3
+        objective.train()({**outputs(), "iteration": 10})  # a given iteration sets it
+        assert objective.state_dict()["_extra_state"] == 11
+
+    def test_a_term_added_at_a_resume_starts_where_training_stands(self) -> None:
+        before = losskit.Objective([{"type": "L1Loss"}])
+        for _ in range(5):
+            before(outputs())
+        after = losskit.Objective([{"type": "L1Loss"}, {"type": "MSELoss", "start": 5}])
+        after.load_state_dict(before.state_dict())
+        assert "loss_mse" in after(outputs()).logs
+
+    def test_an_older_dict_state_still_loads(self) -> None:
+        objective = scheduled()
+        objective.load_state_dict({"_extra_state": {"iteration": 7}})
+        assert objective.iteration == 7
 
     def test_resumes_exactly_through_a_file(self) -> None:
         out, objective = outputs(), scheduled()
@@ -322,16 +349,113 @@ class TestCompile:
             (theirs,) = torch.autograd.grad(expected.total, out["pred"])
             torch.testing.assert_close(ours, theirs)
 
-    def test_schedules_do_not_recompile_for_ever(self) -> None:
+    #: The sets of terms that count together, over the steps: with the interval's term or without,
+    #: before and after the ramp's first step.
+    SETS = 4
+    TERMS: ClassVar = [
+        {"type": "L1Loss"},
+        {"type": "MSELoss", "start": 2, "ramp": 40},
+        {"type": "HuberLoss", "interval": 3, "scale_by_interval": True},
+    ]
+
+    # Of PyTorch's compiler, where a tensor in a graph crosses a graph break.
+    @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+    @pytest.mark.parametrize("given", [False, True])
+    @pytest.mark.parametrize("inside", [False, True], ids=["alone", "in a step"])
+    def test_one_graph_for_each_set_of_terms(self, given: bool, inside: bool) -> None:
+        torch._dynamo.reset()
+        objective, eager = losskit.Objective(self.TERMS), losskit.Objective(self.TERMS)
+        counter = CompileCounter()
+        compiled = objective if inside else torch.compile(objective, backend=counter)
+
+        def step(pred, target, more):
+            return compiled({"pred": pred * 1, "target": target, **more})
+
+        run = torch.compile(step, backend=counter) if inside else step
+        out = outputs()
+        for i in range(1000):
+            more = {"iteration": i} if given else {}
+            expected = eager({**out, **more}).total
+            torch.testing.assert_close(run(out["pred"], out["target"], more).total, expected)
+            if i == 100:
+                frames = counter.frame_count
+        # `pred * 1`, before the objective, is one graph more.
+        assert counter.frame_count == frames <= self.SETS + inside
+        assert objective.iteration == 1000
+
+    def test_schedules_in_one_graph_compile_a_few_times(self) -> None:
         torch._dynamo.reset()
         objective = scheduled()
-        counter = torch._dynamo.testing.CompileCounter()
+        counter = CompileCounter()
         compiled = torch.compile(objective, fullgraph=True, backend=counter)
         out = outputs()
         for i in range(12):
             expected = objective({**out, "iteration": i}).total
             torch.testing.assert_close(compiled({**out, "iteration": i}).total, expected)
-        assert counter.frame_count <= 8
+        assert counter.frame_count <= 4  # two sets of terms; 0 and 1 are compiled for themselves
+
+    def test_one_graph_cannot_count(self) -> None:
+        torch._dynamo.reset()
+        compiled = torch.compile(scheduled(), fullgraph=True, backend="eager")
+        with pytest.raises(torch._dynamo.exc.Unsupported, match="cannot count its steps under"):
+            compiled(outputs())
+
+    def test_counts_in_one_graph_without_compiling_again(self) -> None:
+        torch._dynamo.reset()
+        objective = losskit.Objective([{"type": "L1Loss"}])
+        counter = CompileCounter()
+        compiled = torch.compile(objective, fullgraph=True, backend=counter)
+        for _ in range(20):
+            compiled(outputs())
+        assert counter.frame_count == 1
+        assert objective.state_dict()["_extra_state"] == 20
+
+
+class TestPlainLosses:
+    def test_modules_and_functions_are_terms(self) -> None:
+        out = outputs()
+        pred, target = out["pred"], out["target"]
+        objective = losskit.Objective(
+            [
+                torch.nn.L1Loss(),
+                torch.nn.functional.mse_loss,
+                functools.partial(torch.nn.functional.smooth_l1_loss, beta=0.5),
+                lambda pred, target: (pred - target).abs().max(),
+                {"type": "torch.nn.HuberLoss", "delta": 0.1, "loss_weight": 2.0},
+            ]
+        )
+        logs = objective({**out, "input": torch.zeros(3)}).logs  # a model's input is not its output
+        expected = {
+            "loss_l1": (pred - target).abs().mean(),
+            "loss_mse": (pred - target).square().mean(),
+            "loss_smooth_l1": torch.nn.functional.smooth_l1_loss(pred, target, beta=0.5),
+            "loss_lambda": (pred - target).abs().max(),
+            "loss_huber": 2 * torch.nn.functional.huber_loss(pred, target, delta=0.1),
+        }
+        torch.testing.assert_close(logs, {k: v.detach() for k, v in expected.items()})
+
+    def test_data_info_may_call_the_prediction_either_name(self) -> None:
+        out = outputs()
+        for name in ("pred", "input"):
+            term = losskit.build({"type": "torch.nn.L1Loss", "data_info": {name: "target"}})
+            assert term({"target": out["target"]}) == 0
+        assert losskit.Term(torch.nn.L1Loss())(pred=out["pred"], target=out["pred"]) == 0
+
+    @pytest.mark.parametrize(
+        ("loss", "message"),
+        [
+            (torch.nn.L1Loss, r"L1Loss is a class: give an instance, L1Loss\(...\)"),
+            (torch.dist, "dist does not tell its arguments"),
+        ],
+    )
+    def test_what_is_no_loss(self, loss, message) -> None:
+        with pytest.raises(ConfigError, match=message):
+            losskit.Objective([loss])
+
+    @pytest.mark.parametrize("name", ["torch.nn.Linear", "torch.load", "torch.nn.SmothL1Loss"])
+    def test_nothing_else_of_torch_is_reached(self, name: str) -> None:
+        with pytest.raises(losskit.LosskitError, match=f"no loss is called '{name}'"):
+            losskit.build({"type": name})
 
 
 def test_no_warning_and_no_gradient_in_evaluation() -> None:

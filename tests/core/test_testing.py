@@ -100,6 +100,11 @@ VARIANTS: dict[str, tuple[str, str, str]] = {
         "super().__init__()",
         "super().__init__()\n        self.f = lambda x: x",
     ),
+    "state": (
+        "losses.py",
+        "super().__init__()",
+        "super().__init__()\n        type(self).get_extra_state = lambda self: {}",
+    ),
     "sizes": (
         "losses.py",
         "return reduce(loss,",

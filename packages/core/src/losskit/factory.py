@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from losskit import compat
@@ -15,7 +15,7 @@ from losskit.registry import get_spec, local_target
 from losskit.spec import LossSpec, one_line, resolve_target
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from losskit.term import Term
 
@@ -46,13 +46,17 @@ def create(name: str, /, **arguments: Any) -> nn.Module:
     return _make(spec, target, arguments)
 
 
-def build(config: Mapping[str, Any] | Term, /, *, allow_import: bool = False) -> Term:
+def build(
+    config: Mapping[str, Any] | Term | Callable[..., Tensor], /, *, allow_import: bool = False
+) -> Term:
     """Make a term from its config.
 
     Args:
-        config: ``type`` (a loss's name), the term's keys (``loss_weight``, ``data_info``,
+        config: ``type`` (a loss's name, or a loss of PyTorch's own such as
+            ``torch.nn.SmoothL1Loss``), the term's keys (``loss_weight``, ``data_info``,
             ``loss_name``, ``interval``, ``scale_by_interval``, ``start``, ``stop``, ``ramp``,
-            ``monitor``), and the loss's own arguments.
+            ``monitor``), and the loss's own arguments. A loss, be it a module or a function,
+            becomes a term of weight 1; a term is returned as it is.
         allow_import: let losses import code that the config names (a network as
             ``"module:factory"``). Only the caller can say so: a config may come from anywhere.
 
@@ -68,6 +72,8 @@ def build(config: Mapping[str, Any] | Term, /, *, allow_import: bool = False) ->
 
     if isinstance(config, Term):
         return config
+    if callable(config):
+        return Term(config)
     if not isinstance(config, Mapping):
         raise ConfigError(f"a term's config must be a mapping with 'type', not {config!r:.80}")
     if "type" not in config:

@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from losskit.errors import ConfigError
+
 
 class Loss(nn.Module):
     """A loss: pure mathematics from named tensors (or modules) to one tensor.
@@ -68,7 +70,7 @@ class FunctionLoss(Loss):
         takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
         if unknown and not takes_any:
             raise TypeError(
-                f"{function.__name__}() has no argument {unknown[0]!r}; "
+                f"{_name_of(function)}() has no argument {unknown[0]!r}; "
                 f"it takes {', '.join(signature.parameters)}"
             )
         self.function = function
@@ -81,7 +83,50 @@ class FunctionLoss(Loss):
     def extra_repr(self) -> str:
         """Show the function and its options."""
         options = "".join(f", {key}={value!r}" for key, value in self.options.items())
-        return f"{self.function.__name__}{options}"
+        return f"{_name_of(self.function)}{options}"
+
+
+def as_module(loss: nn.Module | Callable[..., Tensor]) -> nn.Module:
+    """A loss as a module: a function is wrapped.
+
+    Raises:
+        ConfigError: it is neither, or a class where an instance is meant.
+    """
+    if isinstance(loss, nn.Module):
+        return loss
+    if inspect.isclass(loss):
+        raise ConfigError(f"{loss.__name__} is a class: give an instance, {loss.__name__}(...)")
+    if not callable(loss):
+        raise ConfigError(f"a loss must be a module or a function, not {loss!r:.80}")
+    try:
+        inspect.signature(loss)
+    except ValueError as error:
+        raise ConfigError(
+            f"{_name_of(loss)} does not tell its arguments: wrap it in a function of named tensors"
+        ) from error
+    return FunctionLoss(loss)
+
+
+def output_key(loss: nn.Module, argument: str) -> str:
+    """The key of the outputs that an argument without a route is taken from.
+
+    It is the argument's own name, but PyTorch's losses call the prediction ``input``, which among a
+    model's outputs is something else.
+    """
+    code = _unwrapped(loss.function) if isinstance(loss, FunctionLoss) else type(loss)
+    torchs_own = getattr(code, "__module__", "") in ("torch.nn.modules.loss", "torch.nn.functional")
+    return "pred" if torchs_own and argument == "input" else argument
+
+
+def _unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    plain = _unwrapped(function)
+    return str(getattr(plain, "__name__", type(plain).__name__)).strip("<>")
 
 
 def has_components(loss: nn.Module) -> bool:
@@ -115,7 +160,7 @@ def default_loss_name(loss: nn.Module) -> str:
         own = own()
     if own:
         return str(own)
-    name = loss.function.__name__ if isinstance(loss, FunctionLoss) else type(loss).__name__
+    name = _name_of(loss.function) if isinstance(loss, FunctionLoss) else type(loss).__name__
     words = re.findall(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+\d*|[A-Z]+\d*|\d+", name)
     kept = [word.lower() for word in words if word.lower() not in ("loss", "")]
     return "_".join(["loss", *kept])

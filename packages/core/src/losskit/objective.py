@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -12,7 +12,9 @@ from losskit.adaptive import AdaptiveWeight, gradient_norm
 from losskit.backbones import shared_features
 from losskit.errors import ConfigError, MissingOutputError, nearest
 from losskit.nonfinite import NonFiniteGuard
+from losskit.step_count import CompiledStepCount, must_be_one_graph
 from losskit.term import Term
+from losskit.term_values import Factors, term_values
 
 if TYPE_CHECKING:
     from losskit.balance import BalanceReport
@@ -31,11 +33,16 @@ class ObjectiveOutput(NamedTuple):
     logs: dict[str, Tensor]
 
 
-class Objective(nn.Module):
+class Objective(CompiledStepCount):
     """A sum of weighted losses over a model's outputs.
 
+    In training it counts its calls (``iteration``), which ``state_dict()`` holds as a tensor. Compiled,
+    it makes one graph for each set of terms that count together. ``fullgraph=True`` needs
+    ``iteration`` among the outputs if a term has a schedule.
+
     Args:
-        terms: [`Term`][losskit.Term]s, or their configs (dicts with ``type``).
+        terms: [`Term`][losskit.Term]s, their configs (dicts with ``type``), or plain losses: modules
+            and functions that return one tensor.
         on_nonfinite: what to do when a term is NaN or infinite: ``"raise"`` an error that names it,
             ``"warn"``, ``"skip"`` (leave it out of this step's total; the logs still show it), or
             ``"ignore"``. On the CPU the check is immediate. On an accelerator ``"raise"`` and
@@ -47,17 +54,23 @@ class Objective(nn.Module):
     """
 
     def __init__(
-        self, terms: Iterable[Term | Mapping[str, Any]], *, on_nonfinite: str = "raise"
+        self,
+        terms: Iterable[Term | Mapping[str, Any] | Callable[..., Tensor]],
+        *,
+        on_nonfinite: str = "raise",
     ) -> None:
         super().__init__()
         self._guard = NonFiniteGuard(on_nonfinite)
         if isinstance(terms, (Mapping, Term, str)) or not isinstance(terms, Iterable):
             raise ConfigError(f"an objective takes a list of terms, not one {type(terms).__name__}")
-        self.terms = nn.ModuleList([_as_term(term) for term in terms])
+        from losskit.factory import (
+            build,
+        )  # the factory makes terms, so terms cannot import it first
+
+        self.terms = nn.ModuleList([build(term) for term in terms])
         if not self.terms:
             raise ConfigError("an objective needs at least one term")
         self._scheduled = any(not term.schedule.is_constant for term in self._each())
-        self._iteration = 0
         self._check_adaptive()
 
     def _each(self) -> list[Term]:
@@ -85,8 +98,8 @@ class Objective(nn.Module):
         """Compute the terms that count at this iteration.
 
         Args:
-            outputs: a model's outputs by name; ``iteration``, where given, drives the schedules,
-                else the objective counts its own training steps.
+            outputs: a model's outputs by name; ``iteration``, where given, drives the schedules and
+                sets the objective's own count, which drives them otherwise.
             more: further outputs, for short calls: ``objective(pred=x, target=y)``.
 
         Returns:
@@ -103,64 +116,64 @@ class Objective(nn.Module):
             )
         outputs = {**(outputs or {}), **more}
         self._guard.check()
-        iteration = self._next_iteration(outputs)
+        factors = self._next_factors(outputs)
         with shared_features(self):
-            values = self._values(outputs, iteration)
+            values = term_values(self._each(), outputs, factors)
         return self._finish(values, outputs)
 
-    def _next_iteration(self, outputs: Mapping[str, Any]) -> int:
+    def _next_factors(self, outputs: Mapping[str, Any]) -> Factors:
+        if not torch.compiler.is_compiling():
+            return self._factors_at(self._next_iteration(outputs))
         if not self._scheduled:
-            return 0
-        if "iteration" in outputs:
-            return int(outputs["iteration"])
-        iteration = self._iteration
+            self._count_in_graph()
+            return (1.0,) * len(self.terms)
+        if not must_be_one_graph():
+            factors: Factors = self._factors_outside_the_graph(outputs)
+            return factors
+        if "iteration" not in outputs:
+            raise ConfigError(
+                "an objective with a schedule cannot count its steps under fullgraph=True: "
+                "give it outputs['iteration'], or leave out fullgraph"
+            )
+        self._count_in_graph()
+        return self._factors_at(int(outputs["iteration"]))
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _factors_outside_the_graph(self, outputs: Mapping[str, Any]) -> Factors:
+        """What the compiled code branches on: which terms count, never the iteration itself.
+
+        A ramp's factor is a tensor, since each new number would be compiled anew.
+        """
+        factors = self._factors_at(self._next_iteration(outputs))
+        return tuple(
+            torch.tensor(factor, dtype=torch.float64) if factor and term.schedule.ramp else factor
+            for term, factor in zip(self._each(), factors, strict=True)
+        )
+
+    def _factors_at(self, iteration: int) -> Factors:
+        """The factor of each term's weight; ``None`` for a term that is not computed."""
+        if not self._scheduled:
+            return (1.0,) * len(self.terms)
+        return tuple(term.schedule.factor(iteration) or None for term in self._each())
+
+    def _next_iteration(self, outputs: Mapping[str, Any]) -> int:
+        given = outputs.get("iteration")
+        # Without a schedule nothing needs the number: a tensor on a device is not waited for.
+        known = given is not None and (self._scheduled or isinstance(given, int))
+        iteration = int(given) if given is not None and known else self._steps
         if self.training:
-            self._iteration += 1
+            self._steps = iteration + 1
         return iteration
+
+    def _count_in_graph(self) -> None:
+        if self.training:
+            self._compiled_steps.add_(1)
 
     def _last_iteration(self, outputs: Mapping[str, Any]) -> int:
         """The iteration of the step these outputs are of: the last one, where one was made."""
         if "iteration" in outputs:
             return int(outputs["iteration"])
-        return max(0, self._iteration - 1)
-
-    def _values(
-        self, outputs: Mapping[str, Any], iteration: int
-    ) -> list[tuple[Term, dict[str, Tensor]]]:
-        """Each active term's weighted parts; adaptive weights are set once all are known."""
-        values: list[tuple[Term, dict[str, Tensor]]] = []
-        for term in self._each():
-            constant = term.schedule.is_constant
-            factor = 1.0 if constant else term.schedule.factor(iteration)
-            if factor == 0.0:
-                continue
-            with torch.set_grad_enabled(torch.is_grad_enabled() and not term.monitor):
-                parts = _weighted_parts(term, outputs, factor)
-            if parts is not None:
-                values.append((term, parts))
-        return [(term, self._balanced(term, parts, values, outputs)) for term, parts in values]
-
-    def _balanced(
-        self,
-        term: Term,
-        parts: dict[str, Tensor],
-        values: list[tuple[Term, dict[str, Tensor]]],
-        outputs: Mapping[str, Any],
-    ) -> dict[str, Tensor]:
-        adaptive = term.loss_weight
-        if not isinstance(adaptive, AdaptiveWeight):
-            return parts
-        if adaptive.wrt not in outputs:
-            raise MissingOutputError(
-                f"the adaptive weight of {term.name} needs outputs[{adaptive.wrt!r}]"
-                f"{nearest(adaptive.wrt, outputs)}; the outputs are {', '.join(map(str, outputs))}"
-            )
-        own = _sum(parts.values())
-        reference = [_sum(p.values()) for t, p in values if t.name == adaptive.reference]
-        weight: Tensor | float = adaptive.scale  # off the reference's interval, or evaluation
-        if reference and own.requires_grad:
-            weight = adaptive(own, _sum(reference), outputs[adaptive.wrt])
-        return {name: value * weight for name, value in parts.items()}
+        return max(0, self.iteration - 1)
 
     def _finish(
         self, values: list[tuple[Term, dict[str, Tensor]]], outputs: Mapping[str, Any]
@@ -230,7 +243,9 @@ class Objective(nn.Module):
         # A look must not move the averages that some losses keep.
         kept = [(buffer, buffer.clone()) for buffer in self.buffers()]
         with shared_features(self):
-            values = self._values(outputs, self._last_iteration(outputs))
+            values = term_values(
+                self._each(), outputs, self._factors_at(self._last_iteration(outputs))
+            )
         sums: dict[str, Tensor] = {}
         for term, parts in values:
             for name, value in parts.items():
@@ -256,38 +271,6 @@ class Objective(nn.Module):
         from losskit.balance import report  # it needs objectives, so it cannot come first
 
         return report(self, batches, wrt, ratio=ratio)
-
-    def get_extra_state(self) -> dict[str, int]:
-        """The step count that drives schedules, for checkpoints."""
-        return {"iteration": self._iteration}
-
-    def set_extra_state(self, state: dict[str, int]) -> None:
-        """Restore what ``get_extra_state`` gave."""
-        self._iteration = int(state["iteration"])
-
-
-def _as_term(term: Term | Mapping[str, Any]) -> Term:
-    if isinstance(term, Term):
-        return term
-    from losskit.factory import build  # the factory makes terms, so terms cannot import it first
-
-    return build(term)
-
-
-def _weighted_parts(
-    term: Term, outputs: Mapping[str, Any], factor: float
-) -> dict[str, Tensor] | None:
-    if term.self_routed:  # does its own routing and weight, and may say that it does not count now
-        result: Tensor | None = term.loss(outputs)
-        return None if result is None else {term.name: result * factor}
-    inputs = term.route(outputs)
-    parts = term.parts(inputs)
-    return {name: term.weigh(value, factor, inputs) for name, value in parts.items()}
-
-
-def _sum(values: Iterable[Tensor]) -> Tensor:
-    parts = iter(values)
-    return sum(parts, next(parts))
 
 
 def _device_of(outputs: Mapping[str, Any]) -> torch.device | None:

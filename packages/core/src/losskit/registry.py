@@ -37,6 +37,7 @@ from losskit.spec import (
     one_line,
     resolve_target,
 )
+from losskit.torch_losses import torch_spec
 
 _T = TypeVar("_T", bound=Callable[..., Any])
 _LOCAL: dict[str, tuple[LossSpec, Any]] = {}
@@ -186,7 +187,9 @@ def preset_config(
 
 
 def get_spec(name: str) -> LossSpec:
-    """The spec of a loss by name, qualified name or alias.
+    """The spec of a loss by name, qualified name or alias, or of one of PyTorch's own losses.
+
+    Those are named as in code, ``"torch.nn.SmoothL1Loss"``; asking for one imports torch.
 
     Raises:
         UnknownLossError: nobody supplies it; the message has the nearest name, or the install.
@@ -195,6 +198,8 @@ def get_spec(name: str) -> LossSpec:
     """
     if not isinstance(name, str):
         raise ConfigError(f"a loss's type must be a name, not {name!r:.80}")
+    if name.startswith("torch."):
+        return torch_spec(name)
     namespace, _, bare = name.rpartition("/")
     bare = compat.loss_type(bare)
     matches = [

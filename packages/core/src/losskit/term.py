@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -10,7 +10,14 @@ from torch import Tensor, nn
 from losskit import compat
 from losskit.adaptive import AdaptiveWeight
 from losskit.errors import ConfigError, MissingOutputError, nearest
-from losskit.loss import Loss, default_loss_name, has_components, input_parameters
+from losskit.loss import (
+    Loss,
+    as_module,
+    default_loss_name,
+    has_components,
+    input_parameters,
+    output_key,
+)
 from losskit.schedule import Schedule
 
 #: The keys of a config that are the term's; all others go to the loss.
@@ -34,7 +41,8 @@ class Term(nn.Module):
     (``term(outputs)``, or ``term(outputs_dict=outputs)``), which ``data_info`` routes.
 
     Args:
-        loss: any module that returns one tensor.
+        loss: any module or function that returns one tensor. The ``input`` of PyTorch's own losses is
+            taken from the outputs as ``pred``.
         loss_weight: a number, or an [`AdaptiveWeight`][losskit.AdaptiveWeight].
         data_info: argument of the loss → key of the outputs. A value that is not a string is passed
             as it is (``target_is_real: true``). Required arguments that ``data_info`` leaves out are
@@ -46,12 +54,15 @@ class Term(nn.Module):
         self_routed: the loss does its own ``data_info`` and weight, as the MMagic guide's classes do.
 
     Raises:
-        ConfigError: ``data_info`` names an argument that the loss's call does not have.
+        ConfigError: ``data_info`` names an argument that the loss's call does not have, or ``loss`` is
+            no module or function.
     """
+
+    loss: nn.Module
 
     def __init__(
         self,
-        loss: nn.Module,
+        loss: nn.Module | Callable[..., Tensor],
         *,
         loss_weight: float | AdaptiveWeight = 1.0,
         data_info: Mapping[str, Any] | None = None,
@@ -62,6 +73,7 @@ class Term(nn.Module):
         self_routed: bool = False,
     ) -> None:
         super().__init__()
+        loss = as_module(loss)
         self.loss = loss
         self.loss_weight = loss_weight
         self.type_name = type_name or type(loss).__name__
@@ -79,7 +91,7 @@ class Term(nn.Module):
             self.data_info = self._checked_routes(data_info, named, open_ended)
         required = [n for n in named if parameters[n].default is parameters[n].empty]
         self._routes: tuple[tuple[str, Any], ...] = tuple(
-            {**{name: name for name in required}, **(self.data_info or {})}.items()
+            {**{n: output_key(loss, n) for n in required}, **(self.data_info or {})}.items()
         )
         self._named = tuple(named)
         self._positional = tuple(
@@ -98,7 +110,7 @@ class Term(nn.Module):
                 f"data_info of {self.type_name} must map its arguments to output keys, "
                 f"not {data_info!r}"
             )
-        routes = {compat.input_name(self.type_name, k, named): v for k, v in data_info.items()}
+        routes = {self._argument(key, named): value for key, value in data_info.items()}
         for name in routes:
             if name not in named and not open_ended:
                 raise ConfigError(
@@ -106,6 +118,11 @@ class Term(nn.Module):
                     f"its call{nearest(name, named)}; it takes {', '.join(named) or 'none'}"
                 )
         return routes
+
+    def _argument(self, name: str, named: Sequence[str]) -> str:
+        """The loss's own name of an argument: aliases resolved."""
+        by_key = {output_key(self.loss, own): own for own in named}
+        return by_key.get(name) or compat.input_name(self.type_name, name, named)
 
     def route(self, outputs: Mapping[str, Any], **given: Any) -> dict[str, Any]:
         """The loss's arguments, taken from a model's outputs; ``given`` ones come first.
@@ -181,9 +198,7 @@ class Term(nn.Module):
             inputs = {**dict(zip(self._positional, args, strict=False)), **kwargs}
             if len(args) > len(self._positional):  # *args losses, or too many: the loss will say
                 return self.weigh(self.loss(*args, **kwargs), self._check_plain(), {})
-            inputs = {
-                compat.input_name(self.type_name, k, self._named): v for k, v in inputs.items()
-            }
+            inputs = {self._argument(k, self._named): v for k, v in inputs.items()}
         return self.weigh(self.loss(**inputs), factor * self._check_plain(), inputs)
 
     def _check_plain(self) -> float:

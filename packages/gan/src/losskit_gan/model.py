@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from losskit.errors import ConfigError, MissingOutputError, nearest
 from losskit.objective import ObjectiveOutput
+from losskit.step_count import StepCount
 from losskit_gan.accumulation import BatchAverages, parts_of
 from losskit_gan.engine import Engine, PlainEngine, frozen
 from losskit_gan.generation import generator_inputs, named_outputs
@@ -19,7 +20,7 @@ from losskit_gan.objective import GANObjective, TermConfigs
 from losskit_gan.second_derivatives import as_written
 
 
-class GANWithCustomizedLoss(nn.Module):
+class GANWithCustomizedLoss(StepCount):
     """The model of the MMagic guide, made real: any loss plugs in by config alone.
 
     Both players' losses read one outputs dict: ``iteration`` (updates of this player so far),
@@ -107,7 +108,6 @@ class GANWithCustomizedLoss(nn.Module):
         self.discriminator_steps = discriminator_steps
         self.compose = compose
         self.accumulate = accumulate
-        self.iteration = 0
         self._takes_latents = "return_latents" in inspect.signature(generator.forward).parameters
 
     def train_step(
@@ -281,11 +281,3 @@ class GANWithCustomizedLoss(nn.Module):
                 f"a batch needs 'real_imgs' or 'target'; it has {', '.join(batch) or 'nothing'}"
             )
         return batch
-
-    def get_extra_state(self) -> dict[str, int]:
-        """The number of steps, which drives the losses' schedules."""
-        return {"iteration": self.iteration}
-
-    def set_extra_state(self, state: dict[str, int]) -> None:
-        """Restore what ``get_extra_state`` gave."""
-        self.iteration = int(state["iteration"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from torch import Tensor, nn
@@ -14,14 +14,15 @@ from losskit.objective import Objective, ObjectiveOutput
 from losskit.spec import one_line
 from losskit.term import Term
 
-TermConfig: TypeAlias = Term | Mapping[str, Any]
+TermConfig: TypeAlias = Term | Mapping[str, Any] | Callable[..., Tensor]
 TermConfigs: TypeAlias = TermConfig | Iterable[TermConfig]
 
 
 class GANObjective(nn.Module):
     """The losses of a generator and of its discriminator, each a sum of terms.
 
-    Every argument takes one config, one [`Term`][losskit.Term], a list of them, or nothing.
+    Every argument takes one config, one [`Term`][losskit.Term], one loss (a module or a function), a
+    list of them, or nothing.
 
     What ``gan_loss`` may be is read off the loss's call:
 
@@ -167,7 +168,7 @@ def _objective(terms: list[Term], on_nonfinite: str, player: str) -> Objective |
 def _listed(configs: TermConfigs | None, name: str) -> list[tuple[str, TermConfig]]:
     if configs is None:
         return []
-    if isinstance(configs, (Mapping, Term)):
+    if isinstance(configs, Mapping) or callable(configs):
         return [(name, configs)]
     if isinstance(configs, str) or not isinstance(configs, Iterable):
         raise ConfigError(f"{name} must be a term's config or a list of them, not {configs!r:.80}")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import tempfile
 import warnings
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -53,6 +55,42 @@ def check_copies(case: LossCase) -> None:
             close(value, expected, rtol=1e-6),
             f"{what} it gives {value.detach()} instead of {expected.detach()}",
             "keep all state in buffers, parameters and plain attributes",
+        )
+
+
+@check("state")
+def check_state(case: LossCase) -> None:
+    """A model that owns the loss is saved as safetensors and averaged, and both take tensors only."""
+    example = case.example()
+    loss = case.loss(example)
+    call(loss, prepared(example))
+    state = loss.state_dict()
+    others = [
+        f"{key} ({type(v).__name__})" for key, v in state.items() if not isinstance(v, Tensor)
+    ]
+    fail_unless(
+        not others,
+        f"state_dict() holds {', '.join(others)}, which is no tensor",
+        "return a tensor from get_extra_state, and take older forms in set_extra_state",
+    )
+    averaged = copy.deepcopy(loss)
+    mend = "keep state in buffers of one shape, and at least one element each"
+    with explained("averaging its state as an EMA of weights does", mend), torch.no_grad():
+        for mean, value in zip(averaged.state_dict().values(), state.values(), strict=True):
+            mean.copy_(0.9 * mean + 0.1 * value)
+    if find_spec("safetensors") is None:
+        return
+    from safetensors.torch import load_model, save_model
+
+    restored = case.loss(example)
+    with explained("a safetensors file", mend), tempfile.TemporaryDirectory() as folder:
+        save_model(loss, f"{folder}/loss.safetensors")
+        load_model(restored, f"{folder}/loss.safetensors")
+    for key, value in restored.state_dict().items():
+        fail_unless(
+            torch.equal(value, state[key]),
+            f"a safetensors file gives another {key} back",
+            "let state_dict and load_state_dict agree",
         )
 
 
