@@ -116,6 +116,7 @@ def test_what_is_only_parsed_says_why() -> None:
         ("README.md", "it trains for minutes"),
         ("docs/quickstart.md", "it trains for minutes"),
         ("docs/design.md", "it draws every loss"),
+        ("docs/migration.md", "it needs a config of MMagic's"),
         ("docs/releasing.md", "it takes minutes and gigabytes"),
         ("docs/guides/faces.md", "it downloads"),
         ("docs/guides/offline.md", "it downloads"),

@@ -41,23 +41,8 @@ INPUT_ALIASES: Mapping[str, Mapping[str, str]] = {
 #: trainer, so a penalty needs no scaler.
 IGNORED_ARGUMENTS = frozenset({"use_apex_amp", "loss_scaler"})
 
-#: MMagic's models whose losses stand in their class, not in the config → our preset of the same ones.
-MODEL_PRESETS: Mapping[str, str] = {
-    "BigGAN": "biggan",
-    "CycleGAN": "cyclegan",
-    "DCGAN": "dcgan",
-    "GGAN": "biggan",  # hinge loss
-    "LSGAN": "lsgan",
-    "MSPIEStyleGAN2": "stylegan2",
-    "PGGAN": "pggan",
-    "Pix2Pix": "pix2pix",
-    "ProgressiveGrowingGAN": "pggan",
-    "SAGAN": "biggan",  # hinge loss
-    "SNGAN": "sngan",
-    "StyleGAN2": "stylegan2",
-    "StyleGAN3": "stylegan3",
-    "WGANGP": "wgan-gp",
-}
+#: The same of ``loss_config``.
+IGNORED_OPTIONS = frozenset({"r1_use_apex_amp", "g_reg_use_apex_amp", "scale_r1_loss"})
 
 _SCOPES = ("mmagic.models.losses.", "mmagic.models.", "mmagic.", "mmedit.")
 

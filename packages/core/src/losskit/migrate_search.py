@@ -14,6 +14,8 @@ from losskit.spec import LossSpec
 
 #: Words of keys, types and sources that losses stand under.
 _LOSS_WORDS = re.compile(r"loss(?!less|y)|criterion|penalty|regulari[sz]er", re.IGNORECASE)
+#: Keys under which a model, and no loss, has its networks.
+NETWORK_KEYS = frozenset({"generator", "discriminator", "encdec", "disc", "backbone"})
 #: Bases of these say nothing of the model.
 _OTHER_BASES = re.compile(r"runtime|dataset|schedule")
 
@@ -115,13 +117,24 @@ def root_of(path: str) -> str:
 
 
 def is_loss(value: Any) -> bool:
-    """Whether a value is a loss's config."""
+    """Whether a value is a loss's config.
+
+    A model may be named after its losses, as ``GANWithCustomizedLoss`` is: what holds networks, or
+    is no loss known here and holds losses itself, is none.
+    """
     name = type_of(value) if isinstance(value, Mapping) else None
     if name is None:
         return False
     ours = compat.loss_type(name)
-    renamed = ours in compat.TYPE_ALIASES.values()
-    return ours.endswith("Loss") or renamed or spec_of(ours) is not None
+    if ours in compat.TYPE_ALIASES.values() or spec_of(ours) is not None:
+        return True
+    if not ours.endswith("Loss") or not NETWORK_KEYS.isdisjoint(value):
+        return False
+    return not any(map(_holds_loss, value.values()))
+
+
+def _holds_loss(value: Any) -> bool:
+    return is_loss(value) or (isinstance(value, (list, tuple)) and any(map(_holds_loss, value)))
 
 
 def type_of(config: Mapping[str, Any]) -> str | None:

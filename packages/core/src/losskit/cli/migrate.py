@@ -30,6 +30,7 @@ def _migrate(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(
             terms=[{"path": t.path, "config": t.config, "notes": t.notes} for t in result.terms],
+            training=result.training,
             notes=result.notes,
         )
     elif arguments.out:
@@ -39,7 +40,7 @@ def _migrate(arguments: argparse.Namespace) -> int:
             raise LosskitError(f"cannot write {arguments.out}: {one_line(error)}") from error
     else:
         print(result.to_yaml(), end="")
-    if not result.terms:
+    if not result.terms and result.training is None:
         hint = f": {result.notes[0]}" if result.notes else ""
         print(f"losskit: no loss was found in {arguments.config}{hint}", file=sys.stderr)
         return 1

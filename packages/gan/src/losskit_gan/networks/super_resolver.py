@@ -22,16 +22,16 @@ class _Residual(nn.Module):
 
 
 class SuperResolver(nn.Module):
-    """Enlarges images 2 or 4 times: learned details on top of a bicubic enlargement.
+    """Enlarges images: learned details on top of a bicubic enlargement.
 
     Args:
-        scale: 2 or 4.
+        scale: a whole number of times; 1 restores an image at its own size.
         channels: width of the network.
         blocks: number of residual blocks.
         in_channels: of the images.
 
     Raises:
-        ValueError: ``scale`` is neither 2 nor 4, or a number is below 1.
+        ValueError: a number is below 1.
 
     Example:
         >>> import torch
@@ -43,9 +43,7 @@ class SuperResolver(nn.Module):
         self, *, scale: int = 2, channels: int = 32, blocks: int = 4, in_channels: int = 3
     ) -> None:
         super().__init__()
-        if scale not in (2, 4):
-            raise ValueError(f"scale must be 2 or 4, not {scale!r}")
-        check_positive(channels=channels, blocks=blocks, in_channels=in_channels)
+        check_positive(scale=scale, channels=channels, blocks=blocks, in_channels=in_channels)
         self.scale = scale
         self.body = nn.Sequential(
             nn.Conv2d(in_channels, channels, 3, padding=1),
