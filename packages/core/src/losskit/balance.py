@@ -107,7 +107,7 @@ def report(
     count = 0
     for outputs in batches:
         count += 1
-        found = pulls_of(names, dict(outputs), wrt)
+        found = pulls_of(objective, names, dict(outputs), wrt)
         if not found:
             continue
         together = torch.stack([pull.gradient for pull in found.values()]).sum(0)

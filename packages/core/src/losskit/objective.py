@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -169,12 +170,6 @@ class Objective(CompiledStepCount):
         if self.training:
             self._compiled_steps.add_(1)
 
-    def _last_iteration(self, outputs: Mapping[str, Any]) -> int:
-        """The iteration of the step these outputs are of: the last one, where one was made."""
-        if "iteration" in outputs:
-            return int(outputs["iteration"])
-        return max(0, self.iteration - 1)
-
     def _finish(
         self, values: list[tuple[Term, dict[str, Tensor]]], outputs: Mapping[str, Any]
     ) -> ObjectiveOutput:
@@ -240,22 +235,42 @@ class Objective(CompiledStepCount):
         tensors = [wrt] if isinstance(wrt, Tensor) else list(wrt)
         if not tensors or not all(tensor.requires_grad for tensor in tensors):
             raise ValueError("wrt must be tensors with requires_grad=True, in the outputs' graph")
-        # A look must not move the averages that some losses keep.
-        kept = [(buffer, buffer.clone()) for buffer in self.buffers()]
-        with shared_features(self):
-            values = term_values(
-                self._each(), outputs, self._factors_at(self._last_iteration(outputs))
-            )
-        sums: dict[str, Tensor] = {}
-        for term, parts in values:
-            for name, value in parts.items():
-                if not term.monitor:
-                    sums[name] = sums[name] + value if name in sums else value
-        norms = {name: gradient_norm(value, tensors) for name, value in sums.items()}
-        with torch.no_grad():
-            for buffer, before in kept:
-                buffer.copy_(before)
-        return norms
+        with self.look(outputs) as values:
+            sums: dict[str, Tensor] = {}
+            for term, parts in values:
+                for name, value in parts.items():
+                    if not term.monitor:
+                        sums[name] = sums[name] + value if name in sums else value
+            return {name: gradient_norm(value, tensors) for name, value in sums.items()}
+
+    @contextmanager
+    def look(self, outputs: Mapping[str, Any]) -> Iterator[list[tuple[Term, dict[str, Tensor]]]]:
+        """Compute the terms of the step these outputs are of, and leave no trace.
+
+        What losses keep from step to step (averages, pools, counts) is put back at the end, so that
+        values can be differentiated inside the block.
+
+        Args:
+            outputs: as for the call; without ``iteration`` they are those of the last step made.
+
+        Yields:
+            The terms that count, each with its weighted value by log name, or one value a component.
+
+        Raises:
+            MissingOutputError: a term needs a key that is not there.
+        """
+        iteration = int(outputs.get("iteration", max(0, self.iteration - 1)))
+        buffers = [(buffer, buffer.clone()) for buffer in self.buffers()]
+        extras = [(m, m.get_extra_state()) for m in self.modules() if _has_extra_state(m)]
+        try:
+            with shared_features(self):
+                yield term_values(self._each(), outputs, self._factors_at(iteration))
+        finally:
+            with torch.no_grad():
+                for buffer, before in buffers:
+                    buffer.copy_(before)
+            for module, state in extras:
+                module.set_extra_state(state)
 
     def report(
         self,
@@ -271,6 +286,10 @@ class Objective(CompiledStepCount):
         from losskit.balance import report  # it needs objectives, so it cannot come first
 
         return report(self, batches, wrt, ratio=ratio)
+
+
+def _has_extra_state(module: nn.Module) -> bool:
+    return type(module).get_extra_state is not nn.Module.get_extra_state
 
 
 def _device_of(outputs: Mapping[str, Any]) -> torch.device | None:

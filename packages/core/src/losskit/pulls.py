@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from losskit.adaptive import AdaptiveWeight
-from losskit.backbones import shared_features
 from losskit.errors import ConfigError, LosskitError, MissingOutputError, nearest
+from losskit.objective import Objective
 from losskit.term import Term
 
 
@@ -26,15 +25,17 @@ class Pull:
 
 
 def pulls_of(
+    objective: Objective,
     names: Mapping[str, Term],
     outputs: dict[str, Any],
     wrt: str | Tensor | Iterable[Tensor],
 ) -> dict[str, Pull]:
-    """Each active term's value and gradient on one batch, weights included.
+    """Each active term's value and gradient on one batch, weights included; no state is changed.
 
     Args:
-        names: the terms, by the names to report them under.
-        outputs: the model's; ``iteration`` among them drives the schedules (0 without it).
+        objective: whose terms they are.
+        names: the terms to look at, by the names to report them under.
+        outputs: the model's; ``iteration`` among them drives the schedules, else the objective's count.
         wrt: a key of ``outputs``, a tensor, or several.
 
     Raises:
@@ -53,42 +54,28 @@ def pulls_of(
         tensors = [outputs[wrt]]
     else:
         tensors = [wrt] if isinstance(wrt, Tensor) else list(wrt)
-    iteration = int(outputs.get("iteration", 0))
-    found: dict[str, Pull] = {}
-    with shared_features(), torch.enable_grad():
-        active = {
-            name: parts
+    with torch.enable_grad(), objective.look(outputs) as values:
+        parts_of = {id(term): parts for term, parts in values}
+        return {
+            name: _pull(name, term.name, parts_of[id(term)], tensors)
             for name, term in names.items()
-            if (factor := term.schedule.factor(iteration)) != 0.0
-            and (parts := _weighted_parts(term, outputs, factor))
+            if id(term) in parts_of
         }
-        for name, parts in active.items():
-            gradients = {part: _gradient(value, tensors) for part, value in parts.items()}
-            scale = _adaptive_scale(names, active, name, outputs)
-            whole = torch.stack(list(gradients.values())).sum(0) * scale
-            lengths = {
-                part.removeprefix(f"{names[name].name}."): norm(gradient) * scale
-                for part, gradient in gradients.items()
-            }
-            value = sum(float(part.detach()) for part in parts.values()) * scale
-            if not (math.isfinite(value) and torch.isfinite(whole).all()):
-                raise LosskitError(f"the value or gradient of {name} is NaN or infinite")
-            found[name] = Pull(value, whole, lengths if len(lengths) > 1 else {})
-    return found
 
 
-def _weighted_parts(term: Term, outputs: Mapping[str, Any], factor: float) -> dict[str, Tensor]:
-    if term.self_routed:
-        value = term(outputs)
-        return {} if value is None else {term.name: value}
-    inputs = term.route(outputs)
-    parts = {k: term.weigh(v, factor, inputs) for k, v in term.parts(inputs).items()}
-    for name, value in parts.items():
+def _pull(name: str, prefix: str, parts: Mapping[str, Tensor], tensors: list[Tensor]) -> Pull:
+    for part, value in parts.items():
         if value.ndim:
             raise ConfigError(
-                f"{name} has shape {tuple(value.shape)}: leave out reduction='none' to balance it"
+                f"{part} has shape {tuple(value.shape)}: leave out reduction='none' to balance it"
             )
-    return parts
+    gradients = {part: _gradient(value, tensors) for part, value in parts.items()}
+    whole = torch.stack(list(gradients.values())).sum(0)
+    total = sum(float(value.detach()) for value in parts.values())
+    if not (math.isfinite(total) and torch.isfinite(whole).all()):
+        raise LosskitError(f"the value or gradient of {name} is NaN or infinite")
+    lengths = {part.removeprefix(f"{prefix}."): norm(g) for part, g in gradients.items()}
+    return Pull(total, whole, lengths if len(lengths) > 1 else {})
 
 
 def _gradient(value: Tensor, tensors: list[Tensor]) -> Tensor:
@@ -102,33 +89,6 @@ def _gradient(value: Tensor, tensors: list[Tensor]) -> Tensor:
             for g, t in zip(gradients, tensors, strict=True)
         ]
     )
-
-
-def _adaptive_scale(
-    names: Mapping[str, Term],
-    active: Mapping[str, Mapping[str, Tensor]],
-    name: str,
-    outputs: Mapping[str, Any],
-) -> float:
-    """What an adaptive weight multiplies its term by; 1 for a plain weight, which is in already."""
-    weight = names[name].loss_weight
-    if not isinstance(weight, AdaptiveWeight):
-        return 1.0
-    if weight.wrt not in outputs:
-        raise MissingOutputError(
-            f"the adaptive weight of {name} needs outputs[{weight.wrt!r}]"
-            f"{nearest(weight.wrt, outputs)}; the outputs are {', '.join(map(str, outputs))}"
-        )
-    reference = [
-        value
-        for other, parts in active.items()
-        if names[other].name == weight.reference
-        for value in parts.values()
-    ]
-    if not reference:  # off its interval
-        return 1.0
-    own = torch.stack(list(active[name].values())).sum()
-    return float(weight(own, torch.stack(reference).sum(), outputs[weight.wrt]))
 
 
 def norm(gradient: Tensor) -> float:
