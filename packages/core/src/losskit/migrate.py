@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from losskit import migrate_basicsr
 from losskit.compat_models import DISC_TYPES, model_class
+from losskit.config import read_config
+from losskit.errors import ConfigError
 from losskit.migrate_mmagic import draft_of
 from losskit.migrate_search import loss_configs, losses, model_type, unread
 from losskit.migrate_term import MigratedTerm, migrated_term, plain
@@ -64,20 +67,22 @@ class Migration:
 
 
 def migrate(path: str | Path) -> Migration:
-    """Write the losses of an MMagic (or MMEditing) config in our names.
+    """Write the losses of a config of MMagic's, MMEditing's, BasicSR's or traiNNer-redux's in our names.
 
-    The file is parsed and its constants, arithmetic, ``dict(...)`` and ``_base_`` files are
+    A Python file is parsed and its constants, arithmetic, ``dict(...)`` and ``_base_`` files are
     resolved; nothing of it is run. A model with a discriminator becomes a config of
     ``losskit gan train``, any other an objective. A loss of an objective without ``data_info`` takes
     outputs by the names of its own arguments: MMagic's classes decide that, not its configs.
 
     Args:
-        path: the ``.py`` file.
+        path: MMagic's ``.py`` file, or BasicSR's or traiNNer-redux's ``.yml``.
 
     Raises:
-        LosskitError: the file cannot be read or is no Python.
+        LosskitError: the file cannot be read, or is no Python, no YAML or no training.
     """
     path = Path(path)
+    if path.suffix in (".yml", ".yaml"):
+        return _of_basicsr(path)
     config = read_python_config(path)
     result = Migration(path.name, notes=unread(config))
     result.terms += [migrated_term(where, found) for where, found in losses(config)]
@@ -99,6 +104,24 @@ def migrate(path: str | Path) -> Migration:
         result.notes.append(
             "Terms of the discriminator belong into an objective of their own: it has its own step."
         )
+    return result
+
+
+def _of_basicsr(path: Path) -> Migration:
+    config = read_config(path)
+    result = Migration(path.name)
+    try:
+        found = list(migrate_basicsr.found_losses(config))
+    except ConfigError as error:
+        raise ConfigError(f"{path} has {error}") from error
+    for where, loss in found:
+        term = migrate_basicsr.term_of(where, loss, result.notes)
+        if term is not None:
+            result.terms.append(term)
+    draft = migrate_basicsr.draft_of(config, result.terms)
+    if draft is not None:
+        result.training = training_config(draft)
+        result.notes += draft.notes
     return result
 
 

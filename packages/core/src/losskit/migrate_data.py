@@ -65,7 +65,7 @@ def _folders(dataset: Mapping[str, Any], draft: Draft) -> None:
     draft.data["images"] = _joined(root, parts.get("gt"))
     if draft.task in ("super-resolution", "paired"):
         inputs = next((parts[key] for key in ("img", "lq") if key in parts), None)
-        if inputs is not None:
+        if inputs is not None and _joined(root, inputs) != draft.data["images"]:
             draft.task = "paired"
             draft.data["inputs"] = _joined(root, inputs)
         elif draft.task == "paired":

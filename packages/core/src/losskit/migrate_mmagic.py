@@ -19,9 +19,9 @@ from losskit.compat_models import (
 )
 from losskit.migrate_data import read_data
 from losskit.migrate_schedule import read_optimization
-from losskit.migrate_search import loss_configs, model_type, type_of
+from losskit.migrate_search import loss_configs, model_type
 from losskit.migrate_term import MigratedTerm, plain, unresolved
-from losskit.migrate_training import Draft, relativistic
+from losskit.migrate_training import Draft, network_in_words, relativistic
 from losskit.python_config import PythonConfig
 
 #: Keys under which MMagic's models have their networks.
@@ -60,17 +60,10 @@ def draft_of(
     for player, keys in _NETWORKS.items():
         found = next((model[key] for key in keys if isinstance(model.get(key), Mapping)), None)
         if found is not None:
-            draft.networks[player] = _in_words(found)
+            draft.networks[player] = network_in_words(found)
     read_data(config, model, draft)
     read_optimization(config, model, draft)
     return draft
-
-
-def _in_words(network: Mapping[str, Any]) -> str:
-    """A network's class and its plain arguments."""
-    plain_ones = {k: v for k, v in network.items() if isinstance(v, (str, int, float, bool))}
-    arguments = ", ".join(f"{key}={value!r}" for key, value in plain_ones.items() if key != "type")
-    return f"{type_of(network) or 'a network'}({arguments})"
 
 
 def _terms(role: Any) -> Iterator[Mapping[str, Any]]:

@@ -26,7 +26,7 @@ def read_optimization(config: PythonConfig, model: Mapping[str, Any], draft: Dra
     wrapper = config.values.get("optim_wrapper")
     if isinstance(wrapper, Mapping):
         _optimizers(wrapper, draft)
-    _schedule(config.values.get("param_scheduler"), draft)
+    read_schedule(config.values.get("param_scheduler"), draft)
     _average(config, model, draft)
     randomness = config.values.get("randomness")
     if isinstance(randomness, Mapping):
@@ -97,7 +97,8 @@ def _optimizers(wrapper: Mapping[str, Any], draft: Draft) -> None:
                 draft.notes.append(f"left out {where}.{name}={plain(own[name])!r}")
 
 
-def _schedule(found: Any, draft: Draft) -> None:
+def read_schedule(found: Any, draft: Draft) -> None:
+    """Carry over how the learning rate goes, or note it."""
     for entry in _schedulers(found):
         draft.notes.append(f"left out the schedule {plain(entry)!r}: the learning rate is constant")
 

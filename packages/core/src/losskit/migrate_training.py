@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from losskit.compat_models import Task
+from losskit.migrate_search import type_of
 
 _SIZES: Mapping[str, int] = {"generation": 64, "super-resolution": 128}
 _SIZE = 256  # of the other tasks
@@ -118,6 +119,13 @@ def _model(draft: Draft, size: int) -> dict[str, Any]:
     inputs = ["noise"] if draft.task == "generation" else ["lq"]
     composed = {"compose": True} if draft.task == "inpainting" else {}
     return {**networks, "inputs": inputs, **composed, "ema": 0.0, **draft.model}
+
+
+def network_in_words(network: Mapping[str, Any]) -> str:
+    """A network's class and its plain arguments."""
+    plain_ones = {k: v for k, v in network.items() if isinstance(v, (str, int, float, bool))}
+    arguments = ", ".join(f"{key}={value!r}" for key, value in plain_ones.items() if key != "type")
+    return f"{type_of(network) or 'a network'}({arguments})"
 
 
 def player_optimizer(found: Mapping[str, Any], where: str, notes: list[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``losskit migrate CONFIG.py``: an MMagic config as an objective; the config is never run."""
+"""``losskit migrate CONFIG``: another library's config as an objective or a training config."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from losskit.spec import one_line
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``losskit migrate``."""
     parser.description = (
-        "Print the losses of an MMagic config as an objective in YAML. The config is read, not run; "
-        "what could not be carried over stands in comments."
+        "Print a config of MMagic (.py), BasicSR or traiNNer-redux (.yml) as YAML: an objective, or, "
+        "for a GAN, a config of `losskit gan train`. The config is read, not run; what could not be "
+        "carried over stands in comments."
     )
-    parser.add_argument("config", type=Path, help="a Python config of MMagic or MMEditing")
+    parser.add_argument(
+        "config", type=Path, help="a config of MMagic, MMEditing, BasicSR or traiNNer-redux"
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write there instead of printing")
     add_json(parser)
     parser.set_defaults(run=_migrate)
