@@ -216,6 +216,10 @@ def test_a_generator_alone_is_an_objective(tmp_path, capsys) -> None:
     assert main(["migrate", str(tmp_path / "a.yml")]) == 0
     (term,) = yaml.safe_load(capsys.readouterr().out)["terms"]
     assert term == {"type": "CharbonnierLoss", "loss_name": "loss_pixel", "eps": 1e-9}
+    assert main(["migrate", str(tmp_path / "a.yml"), "--training"]) == 0
+    config = load_train_config(yaml.safe_load(capsys.readouterr().out))
+    assert config.model.discriminator is None
+    assert config.gen_auxiliary_loss == [term]
 
 
 @pytest.mark.parametrize(

@@ -297,5 +297,38 @@ train_dataloader = dict(dataset=dict(data_root='faces'))
         assert config["data"]["images"] == "faces"
 
 
+def test_a_generator_alone_where_it_is_asked_for(tmp_path, capsys) -> None:
+    pytest.importorskip("skimage")
+    text = """
+model = dict(
+    type='BasicVSR', generator=dict(type='Net', upscale_factor=4, padding='zeros'), flow_warp=True,
+    pixel_loss=dict(type='CharbonnierLoss', loss_weight=1.0), ensemble=None)
+train_pipeline = [dict(type='PairedRandomCrop', gt_patch_size=32)]
+train_dataloader = dict(batch_size=2, dataset=dict(pipeline=train_pipeline))
+optim_wrapper = dict(optimizer=dict(type='Adam', lr=2e-4))
+"""
+    path = tmp_path / "config.py"
+    path.write_text(text)
+    assert main(["migrate", str(path)]) == 0
+    assert "terms:" in capsys.readouterr().out
+    assert main(["migrate", str(path), "--training"]) == 0
+    printed = capsys.readouterr().out
+    assert "# the model restores sequences of frames; here single images" in printed
+    assert "# left out of the model: {flow_warp: True}" in printed
+    config = yaml.safe_load(printed)
+    assert "discriminator" not in config["model"]
+    assert config["optimizer"] == {"type": "Adam", "lr": 2e-4, "betas": [0.9, 0.999]}
+    Trainer(load_train_config(config), progress=False)  # a trial step
+
+
+def test_what_a_loss_needs_besides_is_said(tmp_path) -> None:
+    text = restoration("SRGAN").replace("type='MSELoss'", "type='CharbonnierCompLoss'")
+    notes = read(tmp_path, text).notes
+    (note,) = [
+        note for note in notes if note.startswith("model.perceptual_loss: takes the outputs")
+    ]
+    assert "pred_alpha" in note
+
+
 def test_without_the_plugin_it_is_said(core_only, tmp_path) -> None:
     assert "pip install losskit-gan" in read(tmp_path, "model = dict(type='SNGAN')").notes[-1]

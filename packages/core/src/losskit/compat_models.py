@@ -76,6 +76,12 @@ _TWO_STAGES = (
     "the model counts losses for the outputs of two stages; the generator here has one output"
 )
 _LOCAL = "the model's discriminator also judges the region around the hole by itself"
+_FRAMES = ModelClass(
+    "super-resolution", notes=("the model restores sequences of frames; here single images",)
+)
+_BETWEEN = ModelClass(
+    "super-resolution", notes=("the model makes the frame between two; here one image from one",)
+)
 
 MODEL_CLASSES: Mapping[str, ModelClass] = {
     "BigGAN": _in_class("biggan", _LABELS),
@@ -105,9 +111,12 @@ MODEL_CLASSES: Mapping[str, ModelClass] = {
     "SRGAN": ModelClass("super-resolution"),
     "ESRGAN": ModelClass("super-resolution", "esrgan", relativistic=True),
     "RealESRGAN": ModelClass("super-resolution", "real-esrgan"),
-    "RealBasicVSR": ModelClass(
-        "super-resolution", notes=("the model restores sequences of frames; here single images",)
-    ),
+    "RealBasicVSR": _FRAMES,
+    "BasicVSR": _FRAMES,
+    "EDVR": _FRAMES,
+    "TDAN": _FRAMES,
+    "BasicInterpolator": _BETWEEN,
+    "CAIN": _BETWEEN,
     "DIC": ModelClass(
         "super-resolution", "dic", notes=("the model counts L1 at each of its passes; here once",)
     ),

@@ -66,7 +66,7 @@ class Migration:
         return "\n".join(lines) + "\n"
 
 
-def migrate(path: str | Path) -> Migration:
+def migrate(path: str | Path, *, training: bool = False) -> Migration:
     """Write the losses of a config of MMagic's, MMEditing's, BasicSR's or traiNNer-redux's in our names.
 
     A Python file is parsed and its constants, arithmetic, ``dict(...)`` and ``_base_`` files are
@@ -76,19 +76,20 @@ def migrate(path: str | Path) -> Migration:
 
     Args:
         path: MMagic's ``.py`` file, or BasicSR's or traiNNer-redux's ``.yml``.
+        training: make a training config of a generator without a discriminator too.
 
     Raises:
         LosskitError: the file cannot be read, or is no Python, no YAML or no training.
     """
     path = Path(path)
     if path.suffix in (".yml", ".yaml"):
-        return _of_basicsr(path)
+        return _of_basicsr(path, training)
     config = read_python_config(path)
     result = Migration(path.name, notes=unread(config))
     result.terms += [migrated_term(where, found) for where, found in losses(config)]
     kind = model_class(model_type(config))
     preset = kind.preset if kind else None
-    draft = draft_of(config, result.terms, preset and _preset_keys(preset))
+    draft = draft_of(config, result.terms, preset and _preset_keys(preset), alone=training)
     if draft is not None:
         result.training = training_config(draft)
         result.notes += draft.notes
@@ -107,7 +108,7 @@ def migrate(path: str | Path) -> Migration:
     return result
 
 
-def _of_basicsr(path: Path) -> Migration:
+def _of_basicsr(path: Path, training: bool) -> Migration:
     config = read_config(path)
     result = Migration(path.name)
     try:
@@ -118,7 +119,7 @@ def _of_basicsr(path: Path) -> Migration:
         term = migrate_basicsr.term_of(where, loss, result.notes)
         if term is not None:
             result.terms.append(term)
-    draft = migrate_basicsr.draft_of(config, result.terms)
+    draft = migrate_basicsr.draft_of(config, result.terms, alone=training)
     if draft is not None:
         result.training = training_config(draft)
         result.notes += draft.notes

@@ -102,19 +102,28 @@ def term_of(path: str, found: Mapping[str, Any], notes: list[str]) -> MigratedTe
     return MigratedTerm(path, own, (*kept, *remarks))
 
 
-def draft_of(config: Mapping[str, Any], terms: list[MigratedTerm]) -> Draft | None:
-    """What the config says of training; ``None`` where it has no adversarial loss."""
+def draft_of(
+    config: Mapping[str, Any], terms: list[MigratedTerm], *, alone: bool = False
+) -> Draft | None:
+    """What the config says of training; ``None`` where it has no adversarial loss.
+
+    Args:
+        config: the config.
+        terms: its losses.
+        alone: also for a generator that is trained alone.
+    """
     train, gan = config["train"], [t for t in terms if t.config["type"] == "GANLoss"]
-    if not gan:
+    if not gan and not (alone and terms):
         return None
     draft = Draft(scale=_whole(config.get("scale"), 1))
     kind = str(config.get("model_type", ""))
     draft.task = "generation" if kind == "StyleGAN2Model" else "super-resolution"
-    adversarial = dict(gan[0].config)
-    if kind == "ESRGANModel":
-        adversarial = relativistic(adversarial, draft.notes)
     generator = [dict(term.config) for term in terms if term not in gan]
-    draft.losses = {"gan_loss": adversarial}
+    if gan:
+        adversarial = dict(gan[0].config)
+        if kind == "ESRGANModel":
+            adversarial = relativistic(adversarial, draft.notes)
+        draft.losses = {"gan_loss": adversarial}
     if kind == "StyleGAN2Model":
         draft.losses = {"preset": "stylegan2", "loss_config": _stylegan2(train)}
         draft.styled = True

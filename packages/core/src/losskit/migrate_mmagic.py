@@ -27,9 +27,19 @@ from losskit.python_config import PythonConfig
 #: Keys under which MMagic's models have their networks.
 _NETWORKS = {"generator": ("generator", "encdec"), "discriminator": ("discriminator", "disc")}
 
+#: Options of a model that are read, or that say nothing of its training.
+_READ = (
+    *("type", "adv_lambda", "discriminator_steps", "generator_steps", "is_use_ema", "ema_start"),
+    *("noise_size", "num_classes", "default_domain", "reachable_domains", "related_domains"),
+)
+
 
 def draft_of(
-    config: PythonConfig, terms: Sequence[MigratedTerm], preset_keys: Sequence[str] | None
+    config: PythonConfig,
+    terms: Sequence[MigratedTerm],
+    preset_keys: Sequence[str] | None,
+    *,
+    alone: bool = False,
 ) -> Draft | None:
     """What a config says of training; ``None`` where its model has no discriminator to train.
 
@@ -37,13 +47,14 @@ def draft_of(
         config: the config.
         terms: its losses.
         preset_keys: the ``loss_config`` keys of the preset of the model's class, where installed.
+        alone: also for a generator that is trained alone.
     """
     name = model_type(config)
     known = model_class(name)
     kind = known or ModelClass(_task_of(config))
     adversarial = any(_role(term) != "gen_auxiliary_loss" for term in terms)
     customized = name == "GANWithCustomizedLoss" and bool(terms)
-    if not (kind.in_class or adversarial or customized):
+    if not (kind.in_class or adversarial or customized or (alone and terms)):
         return None
     model = config.values.get("model")
     model = model if isinstance(model, Mapping) else {}
@@ -61,9 +72,18 @@ def draft_of(
         found = next((model[key] for key in keys if isinstance(model.get(key), Mapping)), None)
         if found is not None:
             draft.networks[player] = network_in_words(found)
+    others = {key: value for key, value in model.items() if _is_left_out(key, value)}
+    if others:
+        draft.notes.append(f"left out of the model: {_flow(plain(others))}")
     read_data(config, model, draft)
     read_optimization(config, model, draft)
     return draft
+
+
+def _is_left_out(key: str, value: Any) -> bool:
+    """Whether an option of the model is read by nothing here, and switched on."""
+    held = isinstance(value, (Mapping, list)) or key.startswith("loss_")
+    return not held and key not in _READ and value not in (None, False, "")
 
 
 def _terms(role: Any) -> Iterator[Mapping[str, Any]]:
@@ -156,16 +176,20 @@ def _place(
     placed: dict[str, list[dict[str, Any]]] = {}
     for term in terms:
         role, key = _role(term), term.path.rpartition(".")[2]
-        for note in term.notes:
-            if not note.startswith("takes the outputs"):
-                draft.notes.append(f"{term.path}: {note}")
         if key in UNPLACED:
             draft.notes.append(
                 f"left out {term.path} {_flow(term.config)}: it reads {UNPLACED[key]}, which "
                 "`losskit gan train` does not make"
             )
             continue
-        for config in _routed(role, key, term, kind, model, draft):
+        routed = list(_routed(role, key, term, kind, model, draft))
+        fed = role == "gan_loss" or any("data_info" in config for config in routed)
+        for note in term.notes:  # what a term takes is known where it is routed, or called as usual
+            if not note.startswith(
+                "takes the outputs" if fed else "takes the outputs pred, target;"
+            ):
+                draft.notes.append(f"{term.path}: {note}")
+        for config in routed:
             if start and not key.startswith(("pixel_loss", "loss_l1")):
                 config["start"] = start
             placed.setdefault(role, []).append(config)

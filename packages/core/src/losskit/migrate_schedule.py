@@ -100,7 +100,8 @@ def _optimizers(wrapper: Mapping[str, Any], draft: Draft) -> None:
 def read_schedule(found: Any, draft: Draft) -> None:
     """Carry over how the learning rate goes, or note it."""
     for entry in _schedulers(found):
-        draft.notes.append(f"left out the schedule {plain(entry)!r}: the learning rate is constant")
+        shown = {key: value for key, value in plain(entry).items() if key != "_delete_"}
+        draft.notes.append(f"left out the schedule {shown!r}: the learning rate is constant")
 
 
 def _schedulers(found: Any) -> Iterator[Mapping[str, Any]]:

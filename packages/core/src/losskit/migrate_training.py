@@ -12,7 +12,6 @@ from losskit.migrate_search import type_of
 _SIZES: Mapping[str, int] = {"generation": 64, "super-resolution": 128}
 _SIZE = 256  # of the other tasks
 _BUILTIN, _BUILTIN_SIZE = "builtin:photos", 256
-PLAYERS = ("generator", "discriminator")
 #: What torch's optimisers take where a config says nothing; a training config's defaults are others.
 _OPTIMIZERS: Mapping[str, Mapping[str, Any]] = {
     "Adam": {"lr": 1e-3, "betas": [0.9, 0.999]},
@@ -110,7 +109,10 @@ def _model(draft: Draft, size: int) -> dict[str, Any]:
             "generator": {"type": "SuperResolver", "scale": draft.scale},
             "discriminator": {"type": "PatchDiscriminator", "layers": 3 if size >= 64 else 2},
         }
-    for player in PLAYERS:
+    if not draft.losses.keys() & {"preset", "gan_loss", "disc_auxiliary_loss"}:
+        del networks["discriminator"]
+        draft.optimizers.pop("discriminator", None)
+    for player in networks:
         found = draft.networks.get(player, "the model's own")
         draft.notes.append(
             f"model.{player}: {networks[player]['type']} stands in for {found}; give the class as "

@@ -22,6 +22,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "config", type=Path, help="a config of MMagic, MMEditing, BasicSR or traiNNer-redux"
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write there instead of printing")
+    parser.add_argument(
+        "--training",
+        action="store_true",
+        help="print a training config for a generator without a discriminator too",
+    )
     add_json(parser)
     parser.set_defaults(run=_migrate)
 
@@ -29,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _migrate(arguments: argparse.Namespace) -> int:
     from losskit.migrate import migrate
 
-    result = migrate(arguments.config)
+    result = migrate(arguments.config, training=arguments.training)
     if arguments.json:
         print_json(
             terms=[{"path": t.path, "config": t.config, "notes": t.notes} for t in result.terms],
