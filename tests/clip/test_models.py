@@ -112,7 +112,9 @@ def test_a_path_may_begin_with_the_home_folder(
 
 def test_a_tag_brings_its_quickgelu(monkeypatch: pytest.MonkeyPatch) -> None:
     options: dict[str, Any] = {}
-    monkeypatch.setattr(open_clip, "create_model", lambda *_, **given: options.update(given))
+    monkeypatch.setattr(
+        open_clip, "create_model", lambda *_, **given: options.update(given) or torch.nn.Identity()
+    )
     monkeypatch.setattr("losskit_clip.models._check_reachable", lambda *_: None)
     load_model("ViT-B-32", "openai")
     assert options == {"pretrained": "openai", "force_quick_gelu": True}

@@ -23,8 +23,8 @@ _CRITERIA = ("cosine", "l1", "mse")
 
 
 def clip_feature_loss(
-    pred: Float[Tensor, "b *shape"],
-    target: Float[Tensor, "b *shape"],
+    pred: Float[Tensor, " b *shape"],
+    target: Float[Tensor, " b *shape"],
     *,
     criterion: Criterion = "cosine",
     reduction: Reduction = "mean",

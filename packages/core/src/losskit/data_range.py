@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from losskit.errors import RangeWarning
 
-DataRange: TypeAlias = float | tuple[float, float]
+DataRange: TypeAlias = float | Sequence[float]
 
 
 def parse_data_range(data_range: DataRange) -> tuple[float, float]:

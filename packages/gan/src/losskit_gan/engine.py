@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 
+@runtime_checkable
 class Engine(Protocol):
     """What a training framework does around a step; [`PlainEngine`][losskit_gan.engine.PlainEngine] is torch alone."""
 

@@ -30,8 +30,8 @@ _FACENET_GAIN = 127.5 / 128
 
 
 def face_id_loss(
-    pred: Float[Tensor, "b *shape"],
-    target: Float[Tensor, "b *shape"],
+    pred: Float[Tensor, " b *shape"],
+    target: Float[Tensor, " b *shape"],
     *,
     reduction: Reduction = "mean",
 ) -> Float[Tensor, "..."]:

@@ -102,8 +102,8 @@ def build_light_cnn(weights: str) -> LightCNN:
 
 
 def light_cnn_feature_loss(
-    pred: Float[Tensor, "b *shape"],
-    target: Float[Tensor, "b *shape"],
+    pred: Float[Tensor, " b *shape"],
+    target: Float[Tensor, " b *shape"],
     *,
     criterion: Criterion = "l1",
     reduction: Reduction = "mean",

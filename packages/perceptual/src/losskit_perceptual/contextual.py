@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -181,7 +182,7 @@ class ContextualLoss(FeatureLoss):
 
     def __init__(
         self,
-        layer_weights: Mapping[str, float] | None = None,
+        layer_weights: Mapping[Any, float] | None = None,
         *,
         backbone: str | nn.Module = "vgg19",
         weights: str | Path = "default",

@@ -24,10 +24,10 @@ _C1 = _C2 = 1e-6
 
 
 def dists_distance(
-    pred: Sequence[Float[Tensor, "b _ h w"]],
-    target: Sequence[Float[Tensor, "b _ h w"]],
-    alpha: Sequence[Float[Tensor, "c"]],
-    beta: Sequence[Float[Tensor, "c"]],
+    pred: Sequence[Float[Tensor, "b _ _ _"]],
+    target: Sequence[Float[Tensor, "b _ _ _"]],
+    alpha: Sequence[Float[Tensor, " _"]],
+    beta: Sequence[Float[Tensor, " _"]],
     *,
     reduction: Reduction = "mean",
 ) -> Float[Tensor, "..."]:

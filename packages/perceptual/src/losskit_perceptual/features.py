@@ -70,7 +70,7 @@ def per_sample(
     target: Float[Tensor, "b ..."],
     criterion: Criterion = "l1",
     *,
-    mask: Float[Tensor, "b 1 ..."] | None = None,
+    mask: Float[Tensor, " b *_"] | None = None,
     whole: bool = False,
 ) -> Float[Tensor, "..."]:
     """The mean distance of each sample, in float32 at least.
@@ -155,7 +155,7 @@ def check_images(pred: Tensor, target: Tensor, mask: Tensor | None = None) -> No
             )
 
 
-def check_layer_weights(name: str, weights: Mapping[str, float]) -> dict[str, float]:
+def check_layer_weights(name: str, weights: Mapping[Any, float]) -> dict[str, float]:
     """Layers as strings; raise where there is none, or a weight is no number."""
     if not isinstance(weights, Mapping) or not weights:
         raise ValueError(f"{name} must map at least one layer to its weight, not {weights!r}")

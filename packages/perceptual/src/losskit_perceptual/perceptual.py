@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -121,8 +122,8 @@ class PerceptualLoss(FeatureLoss):
 
     def __init__(
         self,
-        layer_weights: Mapping[str, float] | None = None,
-        layer_weights_style: Mapping[str, float] | None = None,
+        layer_weights: Mapping[Any, float] | None = None,
+        layer_weights_style: Mapping[Any, float] | None = None,
         vgg_type: str = "vgg19",
         use_input_norm: bool = True,
         perceptual_weight: float = 1.0,

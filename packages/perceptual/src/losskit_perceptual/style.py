@@ -31,18 +31,19 @@ _NORMS = ("chw", "hw", "none")
 
 
 def gram_matrix(
-    features: Float[Tensor, "b c ..."],
+    features: Float[Tensor, " b *shape"],
     *,
     normalize: GramNorm = "chw",
-    mask: Float[Tensor, "b 1 h w"] | None = None,
-) -> Float[Tensor, "b c c"]:
+    mask: Float[Tensor, " b *places"] | None = None,
+) -> Float[Tensor, "b d d"]:
     r"""$G = F F^\top / (C H W)$: how channels occur together, wherever they do.
 
     Args:
         features: a layer's ``(b, c, h, w)``, or tokens ``(b, n, c)``.
         normalize: ``"chw"`` divides by $C H W$ (MMagic's, Johnson's), ``"hw"`` by $H W$, ``"none"`` by
             nothing (Gatys sums; piq does too).
-        mask: how much each place counts, in [0, 1], at the features' size; $H W$ is then its sum.
+        mask: how much each place counts, in [0, 1], at the features' size (``(b, 1, h, w)``, for tokens
+            ``(b, n, 1)``); $H W$ is then its sum.
 
     Returns:
         Symmetric matrices, in float32 at least.
@@ -191,7 +192,7 @@ class StyleLoss(FeatureLoss):
 
     def __init__(
         self,
-        layer_weights: Mapping[str, float] | None = None,
+        layer_weights: Mapping[Any, float] | None = None,
         *,
         backbone: str | nn.Module = "vgg19",
         weights: str | Path = "default",

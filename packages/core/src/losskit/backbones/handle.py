@@ -55,7 +55,9 @@ class Backbone:
         """The network as it was built: to look at, not to change."""
         return self.trunk.network
 
-    def features(self, image: Float[Tensor, "b c h w"], *, grad: bool = True) -> dict[str, Tensor]:
+    def features(
+        self, image: Float[Tensor, " b *shape"], *, grad: bool = True
+    ) -> dict[str, Tensor]:
         """The activations of this loss's layers.
 
         Args:

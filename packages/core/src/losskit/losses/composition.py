@@ -16,7 +16,7 @@ from losskit.reduction import Reduction
 
 
 def compose(
-    alpha: Float[Tensor, "b #c h w"], fg: Float[Tensor, "b c h w"], bg: Float[Tensor, "b c h w"]
+    alpha: Float[Tensor, " b #c h w"], fg: Float[Tensor, " b c h w"], bg: Float[Tensor, " b c h w"]
 ) -> Float[Tensor, "b c h w"]:
     r"""$\alpha f + (1 - \alpha) b$.
 

@@ -14,8 +14,8 @@ from losskit.reduction import Reduction, check_reduction, reduce
 
 
 def psnr_loss(
-    pred: Float[Tensor, "b *shape"],
-    target: Float[Tensor, "b *shape"],
+    pred: Float[Tensor, " b *shape"],
+    target: Float[Tensor, " b *shape"],
     *,
     to_y: bool = False,
     reduction: Reduction = "mean",

@@ -53,7 +53,9 @@ def unit_range(images: Tensor, value_range: Sequence[float]) -> Tensor:
     return ((images.float() - low) / (high - low)).clamp(0, 1)
 
 
-def slerp(start: Float[Tensor, "d"], end: Float[Tensor, "d"], steps: int) -> Float[Tensor, "n d"]:
+def slerp(
+    start: Float[Tensor, " d"], end: Float[Tensor, " d"], steps: int
+) -> Float[Tensor, " n d"]:
     """Points on the great circle between two latents, where a Gaussian has its mass.
 
     White, Sampling Generative Networks, arXiv:1609.04468.
