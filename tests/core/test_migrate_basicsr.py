@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -220,6 +223,30 @@ def test_a_generator_alone_is_an_objective(tmp_path, capsys) -> None:
     config = load_train_config(yaml.safe_load(capsys.readouterr().out))
     assert config.model.discriminator is None
     assert config.gen_auxiliary_loss == [term]
+
+
+def _paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    items = value.items() if isinstance(value, dict) else ()
+    for key, item in [*items, *(enumerate(value) if isinstance(value, list) else ())]:
+        yield (*path, key)
+        yield from _paths(item, (*path, key))
+
+
+@pytest.mark.parametrize("junk", [0, "x", {"a": [None]}, [1.5], float("nan")], ids=repr)
+@pytest.mark.parametrize(
+    "text", [BASICSR, STYLEGAN2, TRAINNER], ids=["basicsr", "style", "trainner"]
+)
+def test_no_value_ends_in_a_traceback(tmp_path, text, junk) -> None:
+    """In the place of each value in turn, whatever it should be."""
+    for path in _paths(yaml.safe_load(text)):
+        config = yaml.safe_load(text)
+        *above, last = path
+        owner = config
+        for key in above:
+            owner = owner[key]
+        owner[last] = junk
+        with contextlib.suppress(LosskitError):
+            assert yaml.safe_load(read(tmp_path, yaml.safe_dump(config)).to_yaml())
 
 
 @pytest.mark.parametrize(

@@ -206,6 +206,11 @@ model = dict(type='{kind}', ema_config=dict(momentum=1. - 0.5**(32. / 1e4)), los
             "wgan-gp",
             {"gp_norm_mode": "HWC", "gp_loss_weight": 50},
         ),
+        (
+            "model = dict(type='WGANGP', loss_config=dict(norm_mode='pixel', loss_weight=5))",
+            "wgan-gp",
+            {"gp_norm_mode": "pixel", "gp_loss_weight": 5},
+        ),
         ("model = dict(type='StyleGAN2')", "stylegan2", {"norm_mode": "pixel"}),
     ],
 )

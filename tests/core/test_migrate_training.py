@@ -321,6 +321,26 @@ optim_wrapper = dict(optimizer=dict(type='Adam', lr=2e-4))
     Trainer(load_train_config(config), progress=False)  # a trial step
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("std=[255., 255., 255.]", "std=[0, 0, 0]"),
+        ("mean=[0., 0., 0.]", "mean=grey()"),
+        ("batch_size=4", "batch_size=cpus()"),
+        ("max_iters=400_000", "max_iters='many'"),
+        ("momentum=0.001", "momentum=[2]"),
+        ("optimizer=dict(type='Adam', lr=1e-4, betas=(0.9, 0.99))", "optimizer=make()"),
+        ("gt_patch_size=64", "gt_patch_size=dict(a=1)"),
+        ("gan_type='vanilla'", "gan_type=[1]"),
+        ("loss_weight=5e-3", "loss_weight='x'"),
+    ],
+)
+def test_values_that_are_no_numbers(tmp_path, old, new) -> None:
+    text = restoration("ESRGAN")
+    assert old in text
+    assert training(tmp_path, text.replace(old, new))["gan_loss"]
+
+
 def test_what_a_loss_needs_besides_is_said(tmp_path) -> None:
     text = restoration("SRGAN").replace("type='MSELoss'", "type='CharbonnierCompLoss'")
     notes = read(tmp_path, text).notes

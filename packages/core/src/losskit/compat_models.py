@@ -52,6 +52,7 @@ class ModelClass:
         task: of the training config's data.
         preset: our preset of the same method.
         in_class: whether its losses stand in the class, which ``loss_config`` only adjusts.
+        options: ours of its options of ``loss_config``, where the names differ.
         defaults: options of ``loss_config`` where the class's defaults are not the preset's.
         relativistic: whether it judges real and generated images against each other.
         composed: whether it also counts the perceptual loss of an inpainted image put together.
@@ -61,6 +62,7 @@ class ModelClass:
     task: Task = "generation"
     preset: str | None = None
     in_class: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     relativistic: bool = False
     composed: bool = True
@@ -68,7 +70,7 @@ class ModelClass:
 
 
 def _in_class(preset: str, *notes: str, task: Task = "generation", **defaults: Any) -> ModelClass:
-    return ModelClass(task, preset, True, defaults, notes=notes)
+    return ModelClass(task, preset, True, defaults=defaults, notes=notes)
 
 
 _LABELS = "class labels are given to neither network here"
@@ -107,7 +109,15 @@ MODEL_CLASSES: Mapping[str, ModelClass] = {
     "SNGAN": _in_class("sngan", _LABELS),
     "StyleGAN2": _in_class("stylegan2", norm_mode="pixel"),
     "StyleGAN3": _in_class("stylegan3", norm_mode="pixel", r1_loss_weight=80.0),
-    "WGANGP": _in_class("wgan-gp"),
+    "WGANGP": ModelClass(
+        preset="wgan-gp",
+        in_class=True,
+        options={"norm_mode": "gp_norm_mode", "loss_weight": "gp_loss_weight"},
+        notes=(
+            "MMagic's WGANGP reads norm_mode and loss_weight of loss_config, and ignores gp_norm_mode "
+            "and gp_loss_weight, which its own configs have: they count here",
+        ),
+    ),
     "SRGAN": ModelClass("super-resolution"),
     "ESRGAN": ModelClass("super-resolution", "esrgan", relativistic=True),
     "RealESRGAN": ModelClass("super-resolution", "real-esrgan"),

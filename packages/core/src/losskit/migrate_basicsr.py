@@ -11,6 +11,7 @@ from losskit.migrate_schedule import read_schedule
 from losskit.migrate_search import spec_of
 from losskit.migrate_term import MigratedTerm, migrated_term
 from losskit.migrate_training import Draft, network_in_words, player_optimizer, relativistic
+from losskit.migrate_values import number, section, whole
 
 #: Types of BasicSR, and of traiNNer-redux, which ignores case → ours, with the defaults that are others.
 _LOSSES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -115,7 +116,7 @@ def draft_of(
     train, gan = config["train"], [t for t in terms if t.config["type"] == "GANLoss"]
     if not gan and not (alone and terms):
         return None
-    draft = Draft(scale=_whole(config.get("scale"), 1))
+    draft = Draft(scale=whole(config, "scale", 1))
     kind = str(config.get("model_type", ""))
     draft.task = "generation" if kind == "StyleGAN2Model" else "super-resolution"
     generator = [dict(term.config) for term in terms if term not in gan]
@@ -131,8 +132,8 @@ def draft_of(
         draft.losses["gen_auxiliary_loss"] = generator
     draft.notes += [f"{term.path}: {note}" for term in terms for note in term.notes]
     for player, key in (("generator", "network_g"), ("discriminator", "network_d")):
-        if isinstance(config.get(key), Mapping):
-            draft.networks[player] = network_in_words(config[key])
+        if network := section(config, key):
+            draft.networks[player] = network_in_words(network)
     _data(config, draft)
     _training(config, train, draft)
     return draft
@@ -140,20 +141,18 @@ def draft_of(
 
 def _stylegan2(train: Mapping[str, Any]) -> dict[str, Any]:
     """BasicSR multiplies the weights of lazy penalties by their interval, and R1's by ½."""
-    every = {player: train.get(f"net_{player}_reg_every", 1) for player in "dg"}
+    every = {player: whole(train, f"net_{player}_reg_every", 1) for player in "dg"}
     return {
-        "r1_loss_weight": train.get("r1_reg_weight", 10) / 2 * every["d"],
+        "r1_loss_weight": number(train, "r1_reg_weight", 10) / 2 * every["d"],
         "r1_interval": every["d"],
-        "g_reg_weight": train.get("path_reg_weight", 2) * every["g"],
+        "g_reg_weight": number(train, "path_reg_weight", 2) * every["g"],
         "g_reg_interval": every["g"],
-        "pl_batch_shrink": train.get("path_batch_shrink", 1),
+        "pl_batch_shrink": whole(train, "path_batch_shrink", 1),
     }
 
 
 def _data(config: Mapping[str, Any], draft: Draft) -> None:
-    datasets = config.get("datasets")
-    data = datasets.get("train") if isinstance(datasets, Mapping) else None
-    data = data if isinstance(data, Mapping) else {}
+    data = section(config, "datasets", "train")
     for ours, theirs in (("images", "dataroot_gt"), ("inputs", "dataroot_lq")):
         folders = data.get(theirs)
         if isinstance(folders, list) and folders:
@@ -169,17 +168,17 @@ def _data(config: Mapping[str, Any], draft: Draft) -> None:
     if "inputs" in draft.data:
         draft.task = "paired"
     for ours, theirs in (("batch_size", "batch_size_per_gpu"), ("workers", "num_worker_per_gpu")):
-        if isinstance(data.get(theirs), int):
-            draft.data[ours] = data[theirs]
+        if count := whole(data, theirs):
+            draft.data[ours] = count
     draft.data["flip"] = bool(data.get("use_hflip", True))
     if data.get("use_rot", draft.task != "generation"):
         draft.data["rotate"] = True
     draft.data["value_range"] = [-1.0, 1.0] if "mean" in data else [0.0, 1.0]
-    if accumulate := _whole(data.get("accum_iter"), 1) - 1:
-        draft.data["batch_size"] = draft.data.get("batch_size", 16) * (accumulate + 1)
-        draft.top["accumulate"] = accumulate + 1
-    size, small = data.get("gt_size", config.get("gt_size")), data.get("lq_size")
-    draft.size = _whole(size, 0) or _whole(small, 0) * draft.scale or None
+    if (accumulate := whole(data, "accum_iter", 1)) > 1:
+        draft.data["batch_size"] = draft.data.get("batch_size", 16) * accumulate
+        draft.top["accumulate"] = accumulate
+    size = whole(data, "gt_size") or whole(config, "gt_size")
+    draft.size = size or whole(data, "lq_size") * draft.scale or None
     if others := [key for key in data if key not in _DATA]:
         draft.notes.append(f"left out of datasets.train: {', '.join(map(str, others))}")
     degraded = [key for key in ("high_order_degradation", "resize_prob") if config.get(key)]
@@ -193,40 +192,33 @@ def _data(config: Mapping[str, Any], draft: Draft) -> None:
 
 
 def _training(config: Mapping[str, Any], train: Mapping[str, Any], draft: Draft) -> None:
-    if steps := _whole(train.get("total_iter"), 0):
+    if steps := whole(train, "total_iter"):
         draft.top["steps"] = steps
-    if (updates := _whole(train.get("net_d_iters"), 1)) > 1:
+    if (updates := whole(train, "net_d_iters", 1)) > 1:
         draft.top["discriminator_steps"] = updates
-    if isinstance(config.get("manual_seed"), int):
-        draft.top["seed"] = config["manual_seed"]
+    draft.top["seed"] = whole(config, "manual_seed")
     if config.get("use_amp"):
         draft.top["fabric"] = {"precision": "bf16-mixed" if config.get("amp_bf16") else "16-mixed"}
     if config.get("use_compile"):
         draft.model["compile"] = True
-    draft.model["ema"] = float(train.get("ema_decay", 0))
+    draft.model["ema"] = number(train, "ema_decay", 0.0)
     lazy = draft.losses.get("preset") == "stylegan2"
     for player, key in (("generator", "optim_g"), ("discriminator", "optim_d")):
-        if isinstance(train.get(key), Mapping):
-            found = dict(train[key])
+        if found := dict(section(train, key)):
             if lazy:  # as its class does, for penalties that are updates of their own
-                every = _whole(train.get(f"net_{key[-1]}_reg_every"), 1)
+                every = whole(train, f"net_{key[-1]}_reg_every", 1)
                 ratio = every / (every + 1)
-                found |= {"lr": found.get("lr", 2e-3) * ratio, "betas": [0.0, 0.99**ratio]}
+                found |= {"lr": number(found, "lr", 2e-3) * ratio, "betas": [0.0, 0.99**ratio]}
             if train.get("grad_clip"):
-                found["clip_norm"] = train.get("grad_clip_max_norm", 100.0)
+                found["clip_norm"] = number(train, "grad_clip_max_norm", 100.0)
             draft.optimizers[player] = player_optimizer(found, f"train.{key}", draft.notes)
     read_schedule(train.get("scheduler"), draft)
-    if (warmup := _whole(train.get("warmup_iter"), 0)) > 0:
+    if (warmup := whole(train, "warmup_iter")) > 0:
         draft.schedule["warmup"] = warmup
     for key, value in train.items():
         unused = key.startswith("moa_") and not train.get("use_moa")
         carried = key in _TRAIN or key.endswith("_opt") or unused
         if not carried and value not in (0, False, None):
             draft.notes.append(f"left out train.{key}={value!r}: no counterpart here")
-    path = config.get("path")
-    if isinstance(path, Mapping) and path.get("pretrain_network_g"):
+    if section(config, "path").get("pretrain_network_g"):
         draft.notes.append("the generator begins from weights: model.warm_start takes a checkpoint")
-
-
-def _whole(value: Any, default: int) -> int:
-    return int(value) if isinstance(value, (int, float)) and value == int(value) else default

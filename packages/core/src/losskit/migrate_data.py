@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from losskit.migrate_search import type_of
-from losskit.migrate_term import unresolved
 from losskit.migrate_training import Draft
+from losskit.migrate_values import section, whole
 from losskit.python_config import PythonConfig
 
 #: Steps of a pipeline that the trainer does by itself, or that only carry things.
@@ -32,19 +32,17 @@ _NETWORK_SIZES = ("out_size", "output_scale", "out_scale", "in_size", "input_sca
 
 def read_data(config: PythonConfig, model: Mapping[str, Any], draft: Draft) -> None:
     """Carry over folders, batch size, crops and mirroring; note what else the pipeline does."""
-    loader = config.values.get("train_dataloader")
-    loader = loader if isinstance(loader, Mapping) else {}
-    dataset = loader.get("dataset")
-    while isinstance(dataset, Mapping) and isinstance(dataset.get("dataset"), Mapping):
-        dataset = dataset["dataset"]  # RepeatDataset and its like
-    dataset = dataset if isinstance(dataset, Mapping) else {}
+    loader = section(config.values, "train_dataloader")
+    dataset = section(loader, "dataset")
+    while section(dataset, "dataset"):  # RepeatDataset and its like
+        dataset = section(dataset, "dataset")
     _folders(dataset, draft)
     for ours, theirs in (("batch_size", "batch_size"), ("workers", "num_workers")):
-        if isinstance(loader.get(theirs), int):
-            draft.data[ours] = loader[theirs]
+        if count := whole(loader, theirs):
+            draft.data[ours] = count
     _pipeline(dataset.get("pipeline", ()), draft)
-    if isinstance(model.get("data_preprocessor"), Mapping):
-        _range(model["data_preprocessor"], draft)
+    if preprocessor := section(model, "data_preprocessor"):
+        _range(preprocessor, draft)
     if draft.size is None:
         draft.size = _network_size(model)
 
@@ -124,22 +122,22 @@ def _range(preprocessor: Mapping[str, Any], draft: Draft) -> None:
     for key in ("mean", "std"):
         found = preprocessor.get(key, 127.5)
         numbers = list(found) if isinstance(found, (list, tuple)) else [found]
-        if next(unresolved(found), None) or not numbers:
+        if not numbers or not all(type(level) in (int, float) for level in numbers):
             return
         if len(set(numbers)) > 1:
             draft.notes.append(
                 f"data.value_range: the model subtracts {numbers} as {key}; here all channels are alike"
             )
         values[key] = sum(numbers) / len(numbers)
+    if not values["std"] > 0:
+        return
     low, high = (round((level - values["mean"]) / values["std"], 6) for level in (0, 255))
     draft.data["value_range"] = [low, high]
 
 
 def _network_size(model: Mapping[str, Any]) -> int | None:
     for player in ("generator", "discriminator", "disc"):
-        network = model.get(player)
-        if isinstance(network, Mapping):
-            found = (_side(network.get(key)) for key in _NETWORK_SIZES)
-            if size := next(filter(None, found), None):
-                return size
+        network = section(model, player)
+        if size := next(filter(None, (_side(network.get(key)) for key in _NETWORK_SIZES)), None):
+            return size
     return None

@@ -22,6 +22,7 @@ from losskit.migrate_schedule import read_optimization
 from losskit.migrate_search import loss_configs, model_type
 from losskit.migrate_term import MigratedTerm, plain, unresolved
 from losskit.migrate_training import Draft, network_in_words, relativistic
+from losskit.migrate_values import number, section, whole
 from losskit.python_config import PythonConfig
 
 #: Keys under which MMagic's models have their networks.
@@ -56,8 +57,7 @@ def draft_of(
     customized = name == "GANWithCustomizedLoss" and bool(terms)
     if not (kind.in_class or adversarial or customized or (alone and terms)):
         return None
-    model = config.values.get("model")
-    model = model if isinstance(model, Mapping) else {}
+    model = section(config.values, "model")
     draft = Draft(task=kind.task, scale=_scale(config, model), notes=list(kind.notes))
     if kind.preset and not kind.in_class:
         draft.notes.append(
@@ -69,8 +69,8 @@ def draft_of(
     types = [term["type"] for role in draft.losses.values() for term in _terms(role)]
     draft.styled = kind.preset == "stylegan2" or "GeneratorPathRegularizer" in types
     for player, keys in _NETWORKS.items():
-        found = next((model[key] for key in keys if isinstance(model.get(key), Mapping)), None)
-        if found is not None:
+        found = next(filter(None, (section(model, key) for key in keys)), None)
+        if found:
             draft.networks[player] = network_in_words(found)
     others = {key: value for key, value in model.items() if _is_left_out(key, value)}
     if others:
@@ -93,19 +93,17 @@ def _terms(role: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _task_of(config: PythonConfig) -> Any:
-    model = config.values.get("model")
-    keys = set(model) if isinstance(model, Mapping) else set()
+    keys = set(section(config.values, "model"))
     if "encdec" in keys:
         return "inpainting"
     return "super-resolution" if {"pixel_loss", "perceptual_loss"} & keys else "generation"
 
 
 def _scale(config: PythonConfig, model: Mapping[str, Any]) -> int:
-    network = model.get("generator")
-    network = network if isinstance(network, Mapping) else {}
-    for found in (network.get("upscale_factor"), network.get("scale"), config.values.get("scale")):
-        if isinstance(found, int) and found >= 1:
-            return found
+    network = section(model, "generator")
+    own = whole(network, "upscale_factor") or whole(network, "scale")
+    if scale := own or whole(config.values, "scale"):
+        return scale
     return 1 if "SRGAN" not in str(model.get("type")) else 4
 
 
@@ -130,7 +128,8 @@ def _of_class(
     """``preset`` and its ``loss_config``, with the class's defaults where they are others."""
     options = dict(kind.defaults)
     for where, found in loss_configs(config):
-        for key, value in found.items():
+        for name, value in found.items():
+            key = kind.options.get(name, name)
             bad = next(unresolved(value), None)
             if bad is not None:
                 draft.notes.append(f"left out {where}.{key}={bad.text}: no constant ({bad.why})")
@@ -172,7 +171,8 @@ def _place(
     terms: Sequence[MigratedTerm], kind: ModelClass, model: Mapping[str, Any], draft: Draft
 ) -> None:
     """Give each loss to its player."""
-    start = _train_option(model, "pixel_init") or _train_option(model, "iter_tc")
+    options = section(model, "train_cfg")
+    start = whole(options, "pixel_init") or whole(options, "iter_tc")
     placed: dict[str, list[dict[str, Any]]] = {}
     for term in terms:
         role, key = _role(term), term.path.rpartition(".")[2]
@@ -213,7 +213,7 @@ def _routed(
         if config.get("loss_name") in GAN_KEYS:
             del config["loss_name"]
         if config["type"] == "AdvLoss" and "adv_lambda" in model:
-            config["loss_weight"] = plain(model["adv_lambda"])
+            config["loss_weight"] = number(model, "adv_lambda", 1e-3)
         if kind.relativistic and config["type"] == "GANLoss":
             config = relativistic(config, draft.notes)
     elif "data_info" not in config and (
@@ -243,7 +243,7 @@ def _shifts(config: Mapping[str, Any], draft: Draft) -> Iterator[dict[str, Any]]
     draft.notes.append(
         "loss_disc_shift: the model squares the mean of a batch's GAN loss; here each logit is squared"
     )
-    weight = config.get("loss_weight", 0.1) / 2  # MMagic's default
+    weight = number(config, "loss_weight", 0.1) / 2  # MMagic's default
     for kind in ("fake", "real"):
         name, routes = f"loss_disc_shift_{kind}", {"pred": f"disc_pred_{kind}"}
         yield {**config, "loss_weight": weight, "loss_name": name, "data_info": routes}
@@ -255,15 +255,9 @@ def _deblurring(config: dict[str, Any], draft: Draft) -> Iterator[dict[str, Any]
         "gen_auxiliary_loss: the model's class adds MSE, after ImageNet's normalisation, which for "
         "images in [-1, 1] is about 4.9 times the plain one"
     )
-    weight = config.get("perceptual_weight", 1.0) * 0.006
+    weight = number(config, "perceptual_weight", 1.0) * 0.006
     yield {**config, "perceptual_weight": weight, "style_weight": 0.0, "loss_name": "loss_percep"}
     yield {"type": "MSELoss", "loss_weight": 0.5 * 4.9}
-
-
-def _train_option(model: Mapping[str, Any], key: str) -> int:
-    options = model.get("train_cfg")
-    value = options.get(key) if isinstance(options, Mapping) else None
-    return value if isinstance(value, int) else 0
 
 
 def _flow(config: Mapping[str, Any]) -> str:

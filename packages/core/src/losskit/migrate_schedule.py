@@ -8,6 +8,7 @@ from typing import Any
 from losskit.migrate_search import type_of
 from losskit.migrate_term import plain, unresolved
 from losskit.migrate_training import Draft, player_optimizer
+from losskit.migrate_values import number, section, whole
 from losskit.python_config import PythonConfig
 
 _PLAYERS = {
@@ -20,43 +21,32 @@ _SILENT = ("type", "optimizer", "constructor", "clip_grad", "_delete_", "loss_sc
 
 def read_optimization(config: PythonConfig, model: Mapping[str, Any], draft: Draft) -> None:
     """Carry over optimisers, schedule, numbers of steps, seed and averages of weights."""
-    options = model.get("train_cfg")
-    options = options if isinstance(options, Mapping) else {}
-    _steps(config, model, options, draft)
-    wrapper = config.values.get("optim_wrapper")
-    if isinstance(wrapper, Mapping):
-        _optimizers(wrapper, draft)
+    _steps(config, model, section(model, "train_cfg"), draft)
+    _optimizers(section(config.values, "optim_wrapper"), draft)
     read_schedule(config.values.get("param_scheduler"), draft)
     _average(config, model, draft)
-    randomness = config.values.get("randomness")
-    if isinstance(randomness, Mapping):
-        if isinstance(randomness.get("seed"), int):
-            draft.top["seed"] = randomness["seed"]
-        if randomness.get("deterministic") is True:
-            draft.top["deterministic"] = True
-    if any(_pretrained(model.get("generator"))):
+    randomness = section(config.values, "randomness")
+    if seed := whole(randomness, "seed"):
+        draft.top["seed"] = seed
+    if randomness.get("deterministic") is True:
+        draft.top["deterministic"] = True
+    if section(model, "generator", "init_cfg").get("type") == "Pretrained":
         draft.notes.append("the generator begins from weights: model.warm_start takes a checkpoint")
 
 
 def _steps(
     config: PythonConfig, model: Mapping[str, Any], options: Mapping[str, Any], draft: Draft
 ) -> None:
-    repeat = options.get("disc_repeat", 1)
-    repeat = repeat if isinstance(repeat, int) and repeat >= 1 else 1
-    loop = config.values.get("train_cfg")
-    loop = loop if isinstance(loop, Mapping) else {}
-    if isinstance(loop.get("max_iters"), int):
-        draft.top["steps"] = loop["max_iters"] * repeat
+    repeat = whole(options, "disc_repeat", 1)
+    loop = section(config.values, "train_cfg")
+    if steps := whole(loop, "max_iters"):
+        draft.top["steps"] = steps * repeat
     else:
         draft.notes.append(
             f"steps: the config counts no iterations (max_epochs={loop.get('max_epochs')}); set them"
         )
-    updates = (
-        options.get("disc_steps"),
-        options.get("disc_step"),
-        model.get("discriminator_steps"),
-    )
-    discriminator = next((n for n in updates if isinstance(n, int) and n > 1), 1) * repeat
+    updates = whole(options, "disc_steps") or whole(options, "disc_step")
+    discriminator = max(updates, whole(model, "discriminator_steps"), 1) * repeat
     if discriminator > 1 or isinstance(draft.losses.get("preset"), str):
         draft.top["discriminator_steps"] = discriminator
     if repeat > 1:
@@ -64,8 +54,8 @@ def _steps(
             f"discriminator_steps: the model updates its discriminator {repeat} times with one batch; "
             "here each update has its own, and counts as a step"
         )
-    if isinstance(model.get("generator_steps"), int) and model["generator_steps"] > 1:
-        draft.top["generator_steps"] = model["generator_steps"]
+    if (updates := whole(model, "generator_steps")) > 1:
+        draft.top["generator_steps"] = updates
     for key in ("disc_init_steps", "iter_td"):
         if options.get(key):
             draft.notes.append(
@@ -75,8 +65,8 @@ def _steps(
 
 def _optimizers(wrapper: Mapping[str, Any], draft: Draft) -> None:
     known = {alias: player for player, aliases in _PLAYERS.items() for alias in aliases}
-    given = {key: w for key, w in wrapper.items() if isinstance(w, Mapping) and "optimizer" in w}
-    if not given and isinstance(wrapper.get("optimizer"), Mapping):
+    given = {key: w for key, w in wrapper.items() if section(w, "optimizer")}
+    if not given and section(wrapper, "optimizer"):
         given = {"generator": wrapper, "discriminator": wrapper}
     for key, own in given.items():
         where = f"optim_wrapper.{key}"
@@ -86,9 +76,8 @@ def _optimizers(wrapper: Mapping[str, Any], draft: Draft) -> None:
         found = dict(own["optimizer"])
         for argument in [name for name, value in found.items() if any(unresolved(value))]:
             draft.notes.append(f"left out {where}.{argument}={found.pop(argument)}: no constant")
-        clip = own.get("clip_grad")
-        if isinstance(clip, Mapping) and isinstance(clip.get("max_norm"), (int, float)):
-            found["clip_norm"] = clip["max_norm"]
+        if norm := number(section(own, "clip_grad"), "max_norm", 0.0):
+            found["clip_norm"] = norm
         draft.optimizers[known[key]] = player_optimizer(plain(found), where, draft.notes)
         if "Amp" in str(own.get("type")):
             draft.top["fabric"] = {"precision": "16-mixed"}
@@ -118,25 +107,18 @@ def _schedulers(found: Any) -> Iterator[Mapping[str, Any]]:
 
 def _average(config: PythonConfig, model: Mapping[str, Any], draft: Draft) -> None:
     """The moving average of the generator's weights: its decay is one less the momentum."""
-    average = model.get("ema_config")
+    average = section(model, "ema_config")
     hooks = config.values.get("custom_hooks")
     for hook in hooks if isinstance(hooks, (list, tuple)) else ():
         if isinstance(hook, Mapping) and "ExponentialMovingAverage" in (type_of(hook) or ""):
-            options = hook.get("interp_cfg")
-            average = {**hook, **(options if isinstance(options, Mapping) else {})}
-    if not isinstance(average, Mapping):
+            average = {**hook, **section(hook, "interp_cfg")}
+    if not average:
         return
-    momentum, interval = average.get("momentum", 2e-4), average.get("interval", 1)
-    if "RampUp" in (type_of(average) or "") or not isinstance(momentum, (int, float)):
+    momentum, interval = number(average, "momentum", 2e-4), whole(average, "interval", 1)
+    if "RampUp" in (type_of(average) or ""):
         draft.notes.append(f"model.ema: the model's {type_of(average)} grows; here it is one decay")
         draft.model["ema"] = 0.999
         return
-    draft.model["ema"] = round((1 - momentum) ** (1 / interval), 8)
-    if isinstance(average.get("start_iter"), int) and average["start_iter"] > 0:
-        draft.model["ema_start"] = average["start_iter"]
-
-
-def _pretrained(network: Any) -> Iterator[Mapping[str, Any]]:
-    init = network.get("init_cfg") if isinstance(network, Mapping) else None
-    if isinstance(init, Mapping) and init.get("type") == "Pretrained":
-        yield init
+    draft.model["ema"] = round(max(0.0, 1 - momentum) ** (1 / interval), 8)
+    if start := whole(average, "start_iter"):
+        draft.model["ema_start"] = start

@@ -8,6 +8,7 @@ from typing import Any
 
 from losskit.compat_models import Task
 from losskit.migrate_search import type_of
+from losskit.migrate_values import number
 
 _SIZES: Mapping[str, int] = {"generation": 64, "super-resolution": 128}
 _SIZE = 256  # of the other tasks
@@ -160,7 +161,7 @@ def _merged(optimizers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 def relativistic(term: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
     """ESRGAN's use of a plain GAN loss, whose code halves the sum of the two parts."""
     kinds = {"vanilla": "ragan", "lsgan": "ralsgan"}
-    gan_type = term.get("gan_type", "vanilla")
+    gan_type = str(term.get("gan_type", "vanilla"))
     if gan_type not in kinds:
         notes.append(
             f"gan_loss: the model compares {gan_type!r} logits with the other kind's mean, for which "
@@ -173,4 +174,8 @@ def relativistic(term: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
     )
     result = {"type": "RelativisticGANLoss", "kind": kinds[gan_type]}
     kept: Iterable[str] = (key for key in ("loss_name", "start") if key in term)
-    return {**result, "loss_weight": term.get("loss_weight", 1.0) / 2, **{k: term[k] for k in kept}}
+    return {
+        **result,
+        "loss_weight": number(term, "loss_weight", 1.0) / 2,
+        **{k: term[k] for k in kept},
+    }
