@@ -341,6 +341,36 @@ def test_values_that_are_no_numbers(tmp_path, old, new) -> None:
     assert training(tmp_path, text.replace(old, new))["gan_loss"]
 
 
+LATE = "dict(type='LinearLR', end_factor=0, begin=200000, end=400000, by_epoch=False)"
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "expected"),
+    [
+        ("dict(type='CosineAnnealingLR', by_epoch=False, T_max=400_000)", {"schedule": "cosine"}),
+        ("dict(type='CosineRestartLR', by_epoch=False, periods=[400_000])", {"schedule": "cosine"}),
+        (
+            "[dict(type='LinearLR', start_factor=0.001, begin=0, end=500, by_epoch=False), "
+            "dict(type='LinearLR', end_factor=0, by_epoch=False)]",
+            {"schedule": "linear", "warmup": 500},
+        ),
+        ("dict(type='CosineAnnealingLR', T_max=400_000)", {}),  # in epochs
+        ("dict(type='CosineRestartLR', by_epoch=False, periods=[200_000] * 2)", {}),
+        ("dict(type='CosineAnnealingLR', by_epoch=False, T_max=600_000)", {}),
+        (f"dict(generator={LATE})", {}),
+        ("None", {}),
+    ],
+)
+def test_schedules(tmp_path, scheduler, expected) -> None:
+    result = read(tmp_path, f"{restoration('SRGAN')}param_scheduler = {scheduler}\n")
+    assert result.training is not None
+    found = result.training["optimizer"]
+    assert {key: found[key] for key in ("schedule", "warmup") if key in found} == expected
+    assert load_train_config(result.training)
+    said = any(note.startswith("left out the schedule") for note in result.notes)
+    assert said == (not expected and scheduler != "None")
+
+
 def test_what_a_loss_needs_besides_is_said(tmp_path) -> None:
     text = restoration("SRGAN").replace("type='MSELoss'", "type='CharbonnierCompLoss'")
     notes = read(tmp_path, text).notes

@@ -73,6 +73,10 @@ def _in_class(preset: str, *notes: str, task: Task = "generation", **defaults: A
     return ModelClass(task, preset, True, defaults=defaults, notes=notes)
 
 
+_EQUALISED = (
+    "the learning rates are those of the model's networks, whose layers are equalised; the networks "
+    "here want about a tenth"
+)
 _LABELS = "class labels are given to neither network here"
 _TWO_STAGES = (
     "the model counts losses for the outputs of two stages; the generator here has one output"
@@ -97,9 +101,14 @@ MODEL_CLASSES: Mapping[str, ModelClass] = {
     "GGAN": _in_class("biggan"),  # hinge loss
     "LSGAN": _in_class("lsgan"),
     "MSPIEStyleGAN2": _in_class(
-        "stylegan2", "the model trains at several sizes; here it is one", norm_mode="pixel"
+        "stylegan2",
+        "the model trains at several sizes; here it is one",
+        _EQUALISED,
+        norm_mode="pixel",
     ),
-    "PGGAN": _in_class("pggan", "the model grows while it trains; here it has one size"),
+    "PGGAN": _in_class(
+        "pggan", "the model grows while it trains; here it has one size", _EQUALISED
+    ),
     "Pix2Pix": _in_class(
         "pix2pix",
         "the model's discriminator judges an image beside its input; here the image alone",
@@ -107,8 +116,8 @@ MODEL_CLASSES: Mapping[str, ModelClass] = {
     ),
     "SAGAN": _in_class("biggan", _LABELS),  # hinge loss
     "SNGAN": _in_class("sngan", _LABELS),
-    "StyleGAN2": _in_class("stylegan2", norm_mode="pixel"),
-    "StyleGAN3": _in_class("stylegan3", norm_mode="pixel", r1_loss_weight=80.0),
+    "StyleGAN2": _in_class("stylegan2", _EQUALISED, norm_mode="pixel"),
+    "StyleGAN3": _in_class("stylegan3", _EQUALISED, norm_mode="pixel", r1_loss_weight=80.0),
     "WGANGP": ModelClass(
         preset="wgan-gp",
         in_class=True,

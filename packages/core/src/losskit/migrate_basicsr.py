@@ -212,7 +212,7 @@ def _training(config: Mapping[str, Any], train: Mapping[str, Any], draft: Draft)
             if train.get("grad_clip"):
                 found["clip_norm"] = number(train, "grad_clip_max_norm", 100.0)
             draft.optimizers[player] = player_optimizer(found, f"train.{key}", draft.notes)
-    read_schedule(train.get("scheduler"), draft)
+    read_schedule(train.get("scheduler"), draft, by_epoch=False)
     if (warmup := whole(train, "warmup_iter")) > 0:
         draft.schedule["warmup"] = warmup
     for key, value in train.items():

@@ -23,7 +23,7 @@ def read_optimization(config: PythonConfig, model: Mapping[str, Any], draft: Dra
     """Carry over optimisers, schedule, numbers of steps, seed and averages of weights."""
     _steps(config, model, section(model, "train_cfg"), draft)
     _optimizers(section(config.values, "optim_wrapper"), draft)
-    read_schedule(config.values.get("param_scheduler"), draft)
+    read_schedule(config.values.get("param_scheduler"), draft, by_epoch=True)
     _average(config, model, draft)
     randomness = section(config.values, "randomness")
     if seed := whole(randomness, "seed"):
@@ -86,11 +86,36 @@ def _optimizers(wrapper: Mapping[str, Any], draft: Draft) -> None:
                 draft.notes.append(f"left out {where}.{name}={plain(own[name])!r}")
 
 
-def read_schedule(found: Any, draft: Draft) -> None:
-    """Carry over how the learning rate goes, or note it."""
+def read_schedule(found: Any, draft: Draft, *, by_epoch: bool) -> None:
+    """Carry over how the learning rate goes, or note it.
+
+    Args:
+        found: a scheduler's config, or several.
+        draft: what is known of the training, its number of steps among it.
+        by_epoch: whether a scheduler that does not say counts epochs, which here are none.
+    """
     for entry in _schedulers(found):
-        shown = {key: value for key, value in plain(entry).items() if key != "_delete_"}
-        draft.notes.append(f"left out the schedule {shown!r}: the learning rate is constant")
+        counted = not entry.get("by_epoch", by_epoch)
+        carried = _carried(entry, draft.top.get("steps", 0)) if counted else {}
+        draft.schedule |= carried
+        if not carried:
+            shown = {key: value for key, value in plain(entry).items() if key != "_delete_"}
+            draft.notes.append(f"left out the schedule {shown!r}: there is none like it here")
+
+
+def _carried(entry: Mapping[str, Any], steps: int) -> dict[str, Any]:
+    """A scheduler in the keys of ``optimizer``; nothing where there is none of the kind."""
+    kind, end = type_of(entry) or "", number(entry, "end_factor", 1.0)
+    if kind.startswith("Cosine"):
+        periods = entry.get("periods", [entry.get("T_max")])
+        whole_run = isinstance(periods, (list, tuple)) and list(periods) == [steps]
+        return {"schedule": "cosine"} if whole_run else {}
+    if not kind.startswith("Linear") or ("begin" in entry and entry["begin"] != 0):
+        return {}
+    length = whole(entry, "end", steps)
+    if end == 1:
+        return {"warmup": length}
+    return {"schedule": "linear"} if end < 1e-3 and length == steps else {}
 
 
 def _schedulers(found: Any) -> Iterator[Mapping[str, Any]]:
