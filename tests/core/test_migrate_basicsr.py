@@ -200,9 +200,12 @@ def test_perceptual_losses_keep_basicsrs_defaults(tmp_path) -> None:
     text = """
 train:
   perceptual_opt: {type: PerceptualLoss, layer_weights: {conv5_4: 1}, range_norm: true, criterion: l1}
-  losses: [{type: perceptualloss, criterion: charbonnier, loss_weight: 0.03}]
+  losses:
+    - {type: perceptualloss, criterion: charbonnier, loss_weight: 0.03}
+    - {type: perceptualloss, criterion: pd, loss_weight: 0.03}
 """
     result = read(tmp_path, text)
+    assert [note for note in result.notes if note.endswith("no criterion here is like 'pd'")]
     assert result.training is None
     one, other = (term.config for term in result.terms)
     assert (one["style_weight"], one["norm_img"]) == (0, True)

@@ -33,6 +33,7 @@ _REMARKS = {
     "MSSSIMLoss": "traiNNer-redux compares the luma of YIQ; here it is every channel",
     "DISTS": "the published weights are its own network's",
 }
+_CRITERIA = {"l1": "l1", "charbonnier": "l1", "l2": "mse", "mse": "mse"}
 #: Layers of traiNNer-redux's perceptual loss where a config names none.
 _LAYERS = {"conv1_2": 0.1, "conv2_2": 0.1, "conv3_4": 1, "conv4_4": 1, "conv5_4": 1}
 #: What the sections of a config hold that is carried over, or means nothing here.
@@ -89,8 +90,12 @@ def term_of(path: str, found: Mapping[str, Any], notes: list[str]) -> MigratedTe
         return None
     if name == "PerceptualLoss":
         options.setdefault("layer_weights", _LAYERS)
-        if options.get("criterion") == "charbonnier":
-            options["criterion"] = "l1"
+        criterion = str(options.get("criterion", "l1"))
+        if criterion not in _CRITERIA:
+            notes.append(f"left out {path} {dict(found)}: no criterion here is like {criterion!r}")
+            return None
+        options["criterion"] = _CRITERIA[criterion]
+        if criterion == "charbonnier":
             remarks.append("criterion: l1, from which charbonnier's differs by less than 1e-6")
     if path.rpartition(".")[2] in GAN_KEYS and options.get("gan_type") == "wgan_softplus":
         options["gan_type"] = "wgan-logistic-ns"
