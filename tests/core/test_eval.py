@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.stats
+import skimage.color
 import skimage.metrics
 import torch
 from PIL import Image
 
+from losskit.cli import evaluate
 from losskit.cli.evaluate import batches, parse_loss, parse_range
 from losskit.cli.heatmaps import colour
 from losskit.cli.main import main
@@ -107,6 +109,77 @@ def test_range_reaches_the_loss(folders, capsys) -> None:
     plain = run_json(capsys, *folders)["summary"]["L1Loss"]["mean"]
     wide = run_json(capsys, *folders, "--range=-1,1")["summary"]["L1Loss"]["mean"]
     assert wide == pytest.approx(2 * plain, rel=1e-5)
+
+
+def test_losses_are_told_the_range(folders, capsys) -> None:
+    """Similarity does not depend on what black and white are called; a range that is given stays."""
+    narrow = ["--loss", "SSIMLoss:window_size=7"]
+    values = [
+        [
+            row["SSIMLoss:window_size=7"]
+            for row in run_json(capsys, *folders, *narrow, *more)["images"]
+        ]
+        for more in ([], ["--range=-1,1"], ["--range=0,255"])
+    ]
+    assert values[1] == pytest.approx(values[0], rel=1e-4)
+    assert values[2] == pytest.approx(values[0], rel=1e-4)
+    own = "SSIMLoss:window_size=7,data_range=2"
+    given = run_json(capsys, *folders, "--loss", own)["images"][0][own]
+    assert given != pytest.approx(values[0][0], rel=1e-3)
+
+
+def test_benchmark_options_are_those_of_skimage(folders, capsys) -> None:
+    pred, target = folders
+    for file in pred.iterdir():
+        file.rename(file.with_name(f"{file.stem}x4.png"))
+    options = ["--crop-border", 3, "--y-channel", "--pred-suffix", "x4"]
+    result = run_json(capsys, *folders, *options)
+    assert [row["image"] for row in result["images"]] == list("01234")
+    for index, row in enumerate(result["images"]):
+        files = (pred / f"{index}x4.png", target / f"{index}.png")
+        luma = [
+            skimage.color.rgb2ycbcr(np.array(Image.open(f)))[3:-3, 3:-3, 0] / 255 for f in files
+        ]
+        psnr = skimage.metrics.peak_signal_noise_ratio(luma[1], luma[0], data_range=1)
+        assert row["PSNRLoss"] == pytest.approx(-psnr, rel=1e-4)
+    assert main(["eval", *map(str, folders), "--pred-suffix", "x4", "--crop-border", "8"]) == 1
+    assert "'0': a border of 8 leaves nothing of 16×16 pixels" in capsys.readouterr().err
+
+
+def test_terms_of_an_objective_are_columns(folders, tmp_path, capsys) -> None:
+    config = tmp_path / "objective.yaml"
+    config.write_text(
+        "terms: [{type: L1Loss, loss_weight: 2}, {type: MSELoss}, {type: GradientLoss, start: 5}]"
+    )
+    result = run_json(capsys, *folders, "--objective", config)
+    assert list(result["images"][0]) == ["image", "total", "loss_l1", "loss_mse"]
+    for row, (pred, target) in zip(result["images"], arrays(folders), strict=True):
+        l1, mse = 2 * np.abs(pred - target).mean(), np.square(pred - target).mean()
+        assert row["loss_l1"] == pytest.approx(l1, rel=1e-5)
+        assert row["total"] == pytest.approx(l1 + mse, rel=1e-5)
+    later = run_json(capsys, *folders, "--objective", config, "--iteration", 5, "--loss", "L1Loss")
+    assert {"loss_gradient", "L1Loss"} <= later["images"][0].keys()
+    config.write_text("terms: [{type: SSIMLoss, window_size: 99}]")
+    assert main(["eval", *map(str, folders), "--objective", str(config)]) == 1
+    error = capsys.readouterr().err
+    assert "objective.yaml on '0': " in error
+    assert error.count("\n") == 1
+
+
+def test_memory_is_bounded_by_area(tmp_path, monkeypatch) -> None:
+    items = [(str(i), torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 8, 8)) for i in range(5)]
+    assert [len(b.names) for b in batches(items, 8, area=130)] == [2, 2, 1]
+    assert [len(b.names) for b in batches(items, 8, area=10)] == [1] * 5
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    read = []
+    monkeypatch.setattr(evaluate, "_AREA", 100)
+    monkeypatch.setattr(
+        evaluate, "read_image", lambda path, size: read.append(path) or torch.zeros(1, 3, 8, 8)
+    )
+    pairs = evaluate.load_pairs([(str(i), *[tmp_path / "a.png"] * 2) for i in range(9)], 4)
+    next(pairs)
+    assert len(read) <= 4  # two pairs ahead, not eight
+    assert len(list(pairs)) == 8
 
 
 def test_summary_is_students(folders, capsys) -> None:

@@ -1,6 +1,7 @@
 """Reading, writing and pairing images, against Pillow itself."""
 
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,56 @@ def test_grey_transparent_and_sixteen_bits(tmp_path: Path, pixels: np.ndarray) -
     deep = np.array([[0, 1, 300, 65535]], np.uint16)
     values = read_image(save(tmp_path / "deep.png", deep))[0, 1, 0]
     np.testing.assert_allclose(values.numpy(), deep[0] / 65535, rtol=1e-6)
+
+
+def write_deep_png(path: Path, values: np.ndarray) -> Path:
+    """A PNG of 16 bits a channel, every line filtered by its left neighbours."""
+    height, width, channels = values.shape
+    rows = values.astype(">u2").view(np.uint8).reshape(height, width, -1)
+    rows = np.concatenate([rows[:, :1], rows[:, 1:] - rows[:, :-1]], 1)
+    data = b"".join(b"\1" + row.tobytes() for row in rows)
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    head = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    parts = (chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(data)), chunk(b"IEND", b""))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    return path
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("kind", ["png", "tiff-little", "tiff-big", "tiff-deflate"])
+def test_colours_keep_sixteen_bits(tmp_path: Path, kind: str, channels: int) -> None:
+    values = np.random.default_rng(0).integers(0, 2**16, (7, 5, channels), dtype=np.uint16)
+    path = tmp_path / f"deep.{kind[:4].rstrip('-')}"
+    if kind == "png":
+        write_deep_png(path, values)
+    else:
+        tifffile = pytest.importorskip("tifffile")
+        tifffile.imwrite(
+            path,
+            values,
+            photometric="rgb",
+            extrasamples=["unassalpha"] * (channels - 3),
+            byteorder=">" if kind == "tiff-big" else "<",
+            compression="deflate" if kind == "tiff-deflate" else None,
+        )
+    image = read_image(path)[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(image, values[..., :3] / 65535, rtol=0, atol=1e-7)
+    assert read_image(path, size=(4, 4)).shape == (1, 3, 4, 4)
+
+
+def test_deep_colours_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    grey = write_deep_png(tmp_path / "la.png", np.zeros((2, 2, 2), np.uint16))
+    (tmp_path / "a.ppm").write_bytes(b"P6 1 1 65535\n" + bytes(6))
+    for path in (grey, tmp_path / "a.ppm"):
+        with pytest.raises(LosskitError, match="16 bits in a way that cannot be read"):
+            read_image(path)
+    (tmp_path / "b.ppm").write_bytes(b"P6 1 1 255\n" + bytes([51, 102, 255]))
+    assert read_image(tmp_path / "b.ppm").flatten().tolist() == pytest.approx([0.2, 0.4, 1])
 
 
 def write_tiff(path: Path, data: bytes, *, bits: int, black: int) -> Path:
@@ -125,6 +176,27 @@ def test_pairs_ignore_suffixes_and_case(tmp_path: Path, pixels: np.ndarray) -> N
     (tmp_path / "t" / "notes.txt").write_text("no image")
     names = [name for name, _, _ in paired_files(tmp_path / "p", tmp_path / "t")]
     assert names == ["b", "sub/a"]
+
+
+def test_hidden_names_are_no_images(tmp_path: Path, pixels: np.ndarray) -> None:
+    for side in ("p", "t"):
+        save(tmp_path / side / "a.png", pixels)
+        save(tmp_path / side / ".ipynb_checkpoints" / "a-checkpoint.png", pixels)
+    (tmp_path / "p" / "._a.png").write_bytes(b"metadata")
+    assert [name for name, _, _ in paired_files(tmp_path / "p", tmp_path / "t")] == ["a"]
+    hidden = tmp_path / ".cache"  # a folder that is named is not searched for
+    save(hidden / "a.png", pixels)
+    assert len(paired_files(hidden, tmp_path / "t")) == 1
+
+
+def test_names_of_benchmarks_make_pairs(tmp_path: Path, pixels: np.ndarray) -> None:
+    save(tmp_path / "p" / "0001x4.png", pixels)
+    save(tmp_path / "t" / "0001.png", pixels)
+    ((name, _, _),) = paired_files(tmp_path / "p", tmp_path / "t", pred_suffix="x4")
+    assert name == "0001"
+    save(tmp_path / "p" / "0002.png", pixels)
+    with pytest.raises(LosskitError, match=r"0002\.png does not end in 'x4'"):
+        paired_files(tmp_path / "p", tmp_path / "t", pred_suffix="x4")
 
 
 def test_pairs_that_do_not_fit(tmp_path: Path, pixels: np.ndarray) -> None:

@@ -8,15 +8,14 @@ import json
 import math
 import re
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from losskit.cli.images import paired_files, read_image
+from losskit.cli.images import measured_part, paired_files, pixels_in, read_image
 from losskit.cli.listing import add_json, print_json, print_table
 from losskit.errors import ConfigError, LosskitError
 from losskit.spec import one_line
@@ -24,6 +23,8 @@ from losskit.spec import one_line
 if TYPE_CHECKING:
     from torch import Tensor
 
+#: Pixels of a batch, and of the pairs that are read ahead, so that large images do not fill memory.
+_AREA = 8 * 512 * 512
 #: Commas between options: those that no bracket closes over.
 _COMMAS = re.compile(r",(?![^\[{]*[\]}])")
 
@@ -45,11 +46,35 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "(default: L1Loss, PSNRLoss)",
     )
     parser.add_argument(
+        "--objective",
+        type=Path,
+        metavar="FILE",
+        help="an objective's config: its terms and their total, instead of or beside --loss",
+    )
+    parser.add_argument(
+        "--iteration", type=int, default=0, help="that the objective's schedules see (default 0)"
+    )
+    parser.add_argument(
+        "--crop-border", type=int, default=0, metavar="PX", help="cut so many pixels off each side"
+    )
+    parser.add_argument(
+        "--y-channel",
+        action="store_true",
+        help="compare luma only (Y of BT.601, 16 to 235), as benchmarks of super-resolution do",
+    )
+    parser.add_argument(
+        "--pred-suffix",
+        default="",
+        metavar="TEXT",
+        help="what names in PRED have more: 'x4' compares 0001x4.png with 0001.png",
+    )
+    parser.add_argument(
         "--range",
         type=parse_range,
         default=(0.0, 1.0),
         metavar="LOW,HIGH",
-        help="the values the losses get for black and white: 0,1 (default), or --range=-1,1",
+        help="the values the losses get for black and white: 0,1 (default), or --range=-1,1; losses "
+        "with a data_range are told it",
     )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="also write the table as CSV")
     parser.add_argument(
@@ -67,26 +92,45 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from losskit.cli.heatmaps import HeatMaps
-    from losskit.cli.scoring import Scorer, summarise
+    from losskit.cli.scoring import ObjectiveScorer, Scorer, summarise
 
-    for name in ("batch", "workers"):
-        if getattr(arguments, name) < 1:
-            raise ConfigError(f"--{name} must be at least 1, not {getattr(arguments, name)}")
-    pairs = paired_files(arguments.pred, arguments.target)
-    names = list(dict.fromkeys(arguments.loss)) or ["L1Loss", "PSNRLoss"]
-    scorers = {name: Scorer(parse_loss(name), arguments.device) for name in names}
+    for name, least in (("batch", 1), ("workers", 1), ("crop_border", 0), ("iteration", 0)):
+        value = getattr(arguments, name)
+        if value < least:
+            option = name.replace("_", "-")
+            raise ConfigError(f"--{option} must be at least {least}, not {value}")
+    pairs = paired_files(arguments.pred, arguments.target, pred_suffix=arguments.pred_suffix)
+    device, span = arguments.device, arguments.range
+    losses = list(dict.fromkeys(arguments.loss))
+    if not losses and not arguments.objective:
+        losses = ["L1Loss", "PSNRLoss"]
+    scorers = {name: Scorer(parse_loss(name), device, span) for name in losses}
+    objective = arguments.objective and ObjectiveScorer(
+        arguments.objective, device, arguments.iteration
+    )
     maps = HeatMaps(scorers, arguments.maps) if arguments.maps else None
-    low, high = arguments.range
+    low, high = span
     rows: list[dict[str, Any]] = []
-    for batch in batches(load_pairs(_progress(pairs), arguments.workers), arguments.batch):
-        pred, target = (
-            (side.to(arguments.device) * (high - low) + low) for side in (batch.pred, batch.target)
-        )
+    read = load_pairs(
+        _progress(pairs),
+        arguments.workers,
+        border=arguments.crop_border,
+        luma=arguments.y_channel,
+    )
+    for batch in batches(read, arguments.batch):
+        pred, target = (side.to(device) * (high - low) + low for side in (batch.pred, batch.target))
         columns = {key: scorer(pred, target, batch.names) for key, scorer in scorers.items()}
         for index, name in enumerate(batch.names):
-            rows.append({"image": name, **{key: columns[key][index] for key in names}})
+            pair = pred[index : index + 1], target[index : index + 1]
+            row = {"image": name, **{key: columns[key][index] for key in losses}}
+            rows.append(row | (objective(*pair, name) if objective else {}))
             if maps:
-                maps.write(name, pred[index : index + 1], target[index : index + 1])
+                maps.write(name, *pair)
+    names = [name for name in dict.fromkeys(key for row in rows for key in row) if name != "image"]
+    # A term may leave itself out of some images.
+    rows = [
+        {"image": row["image"], **{key: row.get(key, math.nan) for key in names}} for row in rows
+    ]
     if maps:
         maps.finish()
     summary = {key: summarise([row[key] for row in rows]) for key in names}
@@ -150,8 +194,16 @@ class Batch:
     target: Tensor
 
 
-def batches(items: Iterable[tuple[str, Tensor, Tensor]], size: int) -> Iterator[Batch]:
-    """Neighbouring pairs of equal size together, at most ``size`` of them; the order is kept."""
+def batches(
+    items: Iterable[tuple[str, Tensor, Tensor]], size: int, area: int = _AREA
+) -> Iterator[Batch]:
+    """Neighbouring pairs of equal size together; the order is kept.
+
+    Args:
+        items: names and pairs of ``(1, 3, h, w)``.
+        size: at most so many pairs.
+        area: at most so many pixels a side, unless one image has more.
+    """
     import torch
 
     waiting: list[tuple[str, Tensor, Tensor]] = []
@@ -162,7 +214,9 @@ def batches(items: Iterable[tuple[str, Tensor, Tensor]], size: int) -> Iterator[
         return Batch(list(names), torch.cat(preds), torch.cat(targets))
 
     for item in items:
-        if waiting and (len(waiting) == size or waiting[0][1].shape != item[1].shape):
+        height, width = item[1].shape[2:]
+        full = len(waiting) >= min(size, max(1, area // (height * width)))
+        if waiting and (full or waiting[0][1].shape != item[1].shape):
             yield together()
         waiting.append(item)
     if waiting:
@@ -170,25 +224,53 @@ def batches(items: Iterable[tuple[str, Tensor, Tensor]], size: int) -> Iterator[
 
 
 def load_pairs(
-    pairs: Iterable[tuple[str, Path, Path]], workers: int, *, size: int | None = None
+    pairs: Iterable[tuple[str, Path, Path]],
+    workers: int,
+    *,
+    size: int | None = None,
+    border: int = 0,
+    luma: bool = False,
 ) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Read pairs of images in threads, ahead, but never holding more than a few at once.
+
+    Args:
+        pairs: names and files.
+        workers: threads; at most twice as many pairs are held, fewer of large images.
+        size: scale the shorter side to so many pixels.
+        border: pixels to cut off each side.
+        luma: give the luma only.
 
     Raises:
         LosskitError: a file cannot be read, or the two of a pair differ in size.
     """
-    read = partial(read_image, size=size)
+
+    def read(path: Path, name: str) -> Tensor:
+        image = read_image(path, size=size)
+        try:
+            return measured_part(image, border=border, luma=luma)
+        except ValueError as error:
+            raise LosskitError(f"{name!r}: {error}") from error
+
     waiting = iter(pairs)
     with ThreadPoolExecutor(workers) as pool:
-        futures = [
-            (name, pool.submit(read, a), pool.submit(read, b))
-            for name, a, b in islice(waiting, 2 * workers)
-        ]
-        while futures:
-            name, pred, target = futures.pop(0)
-            for next_name, a, b in islice(waiting, 1):
-                futures.append((next_name, pool.submit(read, a), pool.submit(read, b)))
-            left, right = pred.result(), target.result()
+        futures: deque[tuple[str, int, Future[Tensor], Future[Tensor]]] = deque()
+        exhausted = False
+        while futures or not exhausted:
+            while not exhausted and len(futures) < 2 * workers:
+                if futures and sum(area for _, area, _, _ in futures) >= _AREA:
+                    break
+                item = next(waiting, None)
+                if item is None:
+                    exhausted = True
+                    break
+                name, a, b = item
+                futures.append(
+                    (name, pixels_in(a), pool.submit(read, a, name), pool.submit(read, b, name))
+                )
+            if not futures:
+                return
+            name, _, first, second = futures.popleft()
+            left, right = first.result(), second.result()
             if left.shape != right.shape:
                 sizes = [f"{t.shape[3]}×{t.shape[2]}" for t in (left, right)]
                 raise LosskitError(f"{name!r}: the images' sizes differ, {sizes[0]} and {sizes[1]}")

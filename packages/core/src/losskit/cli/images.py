@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +32,8 @@ def read_image(path: Path, *, size: tuple[int, int] | int | None = None) -> Tens
     """An image as RGB in [0, 1], ``(1, 3, h, w)`` float32, turned as its EXIF data say.
 
     Args:
-        path: of any format Pillow reads; grey of 16 bits keeps them, floats are in [0, 1],
-            transparency is dropped.
+        path: of any format Pillow reads; 16 bits a channel are kept, in grey and in RGB; floats are
+            in [0, 1]; transparency is dropped.
         size: ``None``: as it is; a number: scaled so that the shorter side has so many pixels;
             ``(height, width)``: scaled to fill that and cropped about the centre.
 
@@ -48,8 +49,14 @@ def read_image(path: Path, *, size: tuple[int, int] | int | None = None) -> Tens
     try:
         with image_module.open(path) as opened:
             white = white_of(opened)
+            low = _low_bytes(opened, path)
             image = ImageOps.exif_transpose(opened)
-            if white is None:
+            if low is not None:
+                high = np.array(image.convert("RGB")).astype(np.float32)
+                deep = (high * 256 + np.array(low.convert("RGB"))) / 65535
+                channels = [image_module.fromarray(deep[..., index]) for index in range(3)]
+                pixels = np.stack([np.array(_fit(channel, size)) for channel in channels], -1)
+            elif white is None:
                 pixels = np.array(_fit(image.convert("RGB"), size)).astype(np.float32) / 255
             else:
                 grey = image_module.fromarray(unclipped(image, white))
@@ -59,6 +66,43 @@ def read_image(path: Path, *, size: tuple[int, int] | int | None = None) -> Tens
     except Exception as error:  # Pillow raises many kinds for a damaged file
         raise LosskitError(f"cannot read {path} as an image: {one_line(error)}") from error
     return torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0).contiguous()
+
+
+def _low_bytes(image: Any, path: Path) -> Any:
+    """The low bytes of colours of 16 bits, as an upright image; ``None`` where there are none.
+
+    Pillow's colours have 8 bits: of 16 it keeps the high byte. Told the other byte order, it keeps
+    the low one.
+
+    Raises:
+        ValueError: colours have more than 8 bits that Pillow cannot be made to give.
+    """
+    if image.mode == "F" or image.mode.startswith("I"):
+        return None  # grey, which has room
+    orders = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
+    swapped = []
+    for codec, extents, offset, options in image.tile:
+        raw = options if isinstance(options, str) else next(iter(options or ()), "")
+        if codec.startswith("ppm") and image.mode == "RGB" and tuple(options or ())[-1:] != (255,):
+            raw = "RGB;16 of PPM"
+        mode, _, depth = str(raw).partition(";16")
+        if not depth:
+            continue
+        if depth not in orders or mode not in (*"RGBA", "RGB", "RGBA"):
+            raise ValueError(
+                "its colours have 16 bits in a way that cannot be read: save it as a PNG of RGB"
+            )
+        other = f"{mode};16{orders[depth]}"
+        changed = other if isinstance(options, str) else (other, *options[1:])
+        swapped.append((codec, extents, offset, changed))
+    if not swapped:
+        return None
+    from PIL import ImageOps
+
+    with _pillow().open(path) as low:
+        tile = type(low.tile[0])
+        low.tile = swapped if tile is tuple else [tile(*part) for part in swapped]
+        return ImageOps.exif_transpose(low)
 
 
 def white_of(image: Any) -> float | None:
@@ -136,8 +180,50 @@ def as_picture(image: Tensor) -> Any:
     return _pillow().fromarray(array.cpu().numpy())
 
 
-def paired_files(pred: Path, target: Path) -> list[tuple[str, Path, Path]]:
+def measured_part(image: Tensor, *, border: int = 0, luma: bool = False) -> Tensor:
+    """What benchmarks of super-resolution compare: the middle of an image, and its luma alone.
+
+    Args:
+        image: ``(1, 3, h, w)`` in [0, 1].
+        border: pixels to cut off each side.
+        luma: give Y of BT.601 with its head room (16 to 235 of 255), as MATLAB's ``rgb2ycbcr``
+            does, in all three channels.
+
+    Raises:
+        ValueError: nothing is left inside the border.
+    """
+    height, width = image.shape[2:]
+    if 2 * border >= min(height, width):
+        raise ValueError(f"a border of {border} leaves nothing of {width}×{height} pixels")
+    image = image[..., border : height - border, border : width - border]
+    if luma:
+        weights = image.new_tensor([65.481, 128.553, 24.966]).view(1, 3, 1, 1)
+        image = (((image * weights).sum(1, keepdim=True) + 16) / 255).expand(-1, 3, -1, -1)
+    return image.contiguous()
+
+
+def pixels_in(path: Path) -> int:
+    """The area of an image, from its header; 0 if it cannot be read."""
+    try:
+        with _pillow().open(path) as opened:
+            return int(opened.width * opened.height)
+    except Exception:  # whoever reads the image says what is wrong with it
+        return 0
+
+
+def paired_files(
+    pred: Path, target: Path, *, pred_suffix: str = ""
+) -> list[tuple[str, Path, Path]]:
     """The pairs two files, or two folders, make: by the same relative path, whatever the suffix.
+
+    Hidden files, and files in hidden folders, are left out: they hold copies (``.ipynb_checkpoints``)
+    and metadata (``._0001.png``).
+
+    Args:
+        pred: a file, or a folder that is searched with all folders in it.
+        target: another.
+        pred_suffix: what names in ``pred`` have more than those in ``target``: ``"x4"`` pairs
+            ``0001x4.png`` with ``0001.png``.
 
     Raises:
         LosskitError: one is missing, a file has no partner, or a folder holds no image.
@@ -149,7 +235,7 @@ def paired_files(pred: Path, target: Path) -> list[tuple[str, Path, Path]]:
         return [(pred.name, pred, target)]
     if pred.is_file() or target.is_file():
         raise LosskitError(f"{pred} and {target} must be two files or two folders")
-    left, right = _images(pred), _images(target)
+    left, right = _images(pred, pred_suffix), _images(target)
     for folder, files in ((pred, left), (target, right)):
         if not files:
             raise LosskitError(f"there is no image in {folder} ({', '.join(SUFFIXES)})")
@@ -161,12 +247,18 @@ def paired_files(pred: Path, target: Path) -> list[tuple[str, Path, Path]]:
     return [(name, left[name], right[name]) for name in sorted(left)]
 
 
-def _images(folder: Path) -> dict[str, Path]:
+def _images(folder: Path, suffix: str = "") -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        if any(part.startswith(".") for part in relative.parts):
+            continue
         if path.suffix.lower() not in SUFFIXES or not path.is_file():
             continue
-        name = str(path.relative_to(folder).with_suffix(""))
+        name = str(relative.with_suffix(""))
+        if not name.endswith(suffix):
+            raise LosskitError(f"the name of {path} does not end in {suffix!r}")
+        name = name.removesuffix(suffix)
         if name in found:
             raise LosskitError(
                 f"{found[name]} and {path.name} differ only in their suffix: keep one of them"

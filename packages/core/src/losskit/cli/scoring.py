@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from losskit.errors import ConfigError, LosskitError
@@ -28,12 +30,16 @@ class Scorer:
     Args:
         config: the loss's, as of ``losskit.build``.
         device: where to compute.
+        span: the values of black and white, for a loss whose options do not say them.
 
     Raises:
         ConfigError: the loss does not compare two images.
     """
 
-    def __init__(self, config: Mapping[str, Any], device: str) -> None:
+    def __init__(
+        self, config: Mapping[str, Any], device: str, span: tuple[float, float] = (0.0, 1.0)
+    ) -> None:
+        config = told_range(config, span)
         self.term = image_term(config, device)
         self.unreduced = _unreduced(config, device)
         self._batched: bool | None = None if self.unreduced is not None else False
@@ -81,16 +87,74 @@ class Scorer:
     def _value(self, pred: Tensor, target: Tensor, name: str) -> float:
         import torch
 
-        try:
-            with torch.no_grad():
-                value = self.term(pred=pred, target=target)
-        except (ValueError, TypeError, RuntimeError) as error:
-            raise LosskitError(f"{self.term.type_name} on {name!r}: {one_line(error)}") from error
+        with one_line_errors(f"{self.term.type_name} on {name!r}"), torch.no_grad():
+            value = self.term(pred=pred, target=target)
         if value is None or value.numel() != 1:
             raise ConfigError(
                 f"{self.term.type_name} must give one number here: leave out reduction"
             )
         return float(value)
+
+
+class ObjectiveScorer:
+    """The terms of an objective, and their total, as columns of the table.
+
+    Args:
+        path: of a config with ``terms``.
+        device: where to compute.
+        iteration: what the schedules see.
+    """
+
+    def __init__(self, path: Path, device: str, iteration: int = 0) -> None:
+        from losskit.config import load_objective
+
+        check_device(device)
+        self.path = path
+        self.iteration = iteration
+        self.objective = load_objective(path).to(device).eval()
+
+    def __call__(self, pred: Tensor, target: Tensor, name: str) -> dict[str, float]:
+        """``total`` and the logs of one pair, ``(1, 3, h, w)`` each.
+
+        Raises:
+            LosskitError: a term refuses the images, or needs another input.
+        """
+        import torch
+
+        outputs = {"pred": pred, "target": target, "init": target, "iteration": self.iteration}
+        with one_line_errors(f"{self.path} on {name!r}"), torch.no_grad():
+            out = self.objective(outputs)
+            return {"total": float(out.total), **{key: float(v) for key, v in out.logs.items()}}
+
+
+@contextmanager
+def one_line_errors(what: str) -> Iterator[None]:
+    """Turn what losses, networks and files refuse into an error of one line.
+
+    Raises:
+        LosskitError: ``what`` and the error's own words.
+    """
+    try:
+        yield
+    except LosskitError as error:
+        if isinstance(error, ValueError | TypeError):  # of a loss, which knows no file's name
+            raise LosskitError(f"{what}: {one_line(error)}") from error
+        raise
+    except (ValueError, TypeError, RuntimeError, ArithmeticError, LookupError, OSError) as error:
+        raise LosskitError(f"{what}: {one_line(error)}") from error
+
+
+def told_range(config: Mapping[str, Any], span: tuple[float, float]) -> Mapping[str, Any]:
+    """The config with ``data_range``, where its loss takes one and the config says no range."""
+    from losskit.cli.listing import loss_signature
+    from losskit.registry import get_spec
+
+    if {"data_range", "norm_img"} & config.keys():
+        return config
+    if "data_range" not in loss_signature(get_spec(config["type"]))["arguments"]:
+        return config
+    low, high = span
+    return {**config, "data_range": span if low else high}
 
 
 def image_term(config: Mapping[str, Any], device: str) -> Term:
