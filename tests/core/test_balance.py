@@ -109,6 +109,8 @@ def test_schedules_and_monitors() -> None:
     assert [(t.name, t.norm > 0) for t in early.terms] == [("loss_l1", True), ("loss_mse", False)]
     assert [t.active for t in early.terms] == [True, False]
     assert early.terms[1].proposed is None
+    assert early.wanted == {"loss_l1": 1}  # what is not active has no share to wish for
+    assert early.terms[0].deviation is None  # one batch has no spread
     late = report(objective, [{**batch(), "iteration": 9}])
     assert late.terms[1].norm > 0
     assert late.terms[1].active
@@ -235,6 +237,25 @@ def test_command(files, tmp_path, capsys) -> None:
 def test_command_refuses(files, capsys, argv, message) -> None:
     assert main([*files, *argv]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_one_batch_has_no_spread(files, capsys) -> None:
+    assert main([*files, "--limit", "1"]) == 0
+    assert "±" not in capsys.readouterr().out
+    assert main([*files, "--batch", "1"]) == 0
+    assert "±" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("term", ["{type: SSIMLoss, window_size: 9}", "{type: R1Penalty}"])
+def test_what_a_term_refuses_is_one_line(files, tmp_path, capsys, term) -> None:
+    (tmp_path / "o.yaml").write_text(f"terms: [{term}]")
+    target = str(tmp_path / "t" / "a.png")
+    optimize = ["optimize", files[1], "--target", target, "--out", str(tmp_path / "out")]
+    for argv in (files, [*optimize, "--steps", "1"]):
+        assert main(argv) == 1
+        error = capsys.readouterr().err
+        assert error.startswith("losskit: ")
+        assert error.count("\n") == 1
 
 
 def test_equal_images_have_no_gradient_to_balance(files, capsys) -> None:

@@ -26,7 +26,7 @@ class TermBalance:
         name: the term's ``loss_name``; terms of one name are told apart as ``name[2]``.
         value: mean of the weighted value.
         norm: mean over batches of $\lVert\nabla\rVert_2$, weight included.
-        deviation: its standard deviation over batches; 0 for one batch.
+        deviation: its standard deviation over batches; ``None`` where fewer than two were measured.
         share: ``norm`` as a part of the sum over terms, 0 to 1.
         alignment: mean cosine between this gradient and that of all terms together; below 0 the
             term is being undone by the others.
@@ -41,7 +41,7 @@ class TermBalance:
     name: str
     value: float
     norm: float
-    deviation: float
+    deviation: float | None
     share: float
     alignment: float
     weight: float | None
@@ -57,7 +57,7 @@ class BalanceReport:
     Args:
         terms: one for each optimised term, in the objective's order.
         batches: how many were looked at.
-        wanted: the wished shares, which add up to 1.
+        wanted: the wished shares of the active terms, which add up to 1.
     """
 
     terms: tuple[TermBalance, ...]
@@ -101,7 +101,7 @@ def report(
         [0.83, 0.17]
     """
     names = _names(objective)
-    wanted = _wanted(ratio, names)
+    wishes = _wishes(ratio, names)
     pulls: dict[str, list[Pull]] = {name: [] for name in names}
     cosines: dict[str, list[float]] = {name: [] for name in names}
     count = 0
@@ -116,6 +116,8 @@ def report(
             cosines[name].append(cosine(pull.gradient, together))
     if count == 0:
         raise ConfigError("balance needs at least one batch of outputs")
+    active = {name: wish for name, wish in wishes.items() if pulls[name]}
+    wanted = {name: wish / sum(active.values()) for name, wish in active.items()}
     norms = {name: [norm(pull.gradient) for pull in found] for name, found in pulls.items()}
     means = {name: _mean(values) for name, values in norms.items()}
     total = sum(means.values())
@@ -127,7 +129,7 @@ def report(
                 name=name,
                 value=_mean([pull.value for pull in pulls[name]]),
                 norm=means[name],
-                deviation=statistics.stdev(norms[name]) if len(norms[name]) > 1 else 0.0,
+                deviation=statistics.stdev(norms[name]) if len(norms[name]) > 1 else None,
                 share=means[name] / total if total > 0 else 0.0,
                 alignment=_mean(cosines[name]),
                 weight=weights[name],
@@ -161,7 +163,7 @@ def _names(objective: Objective) -> dict[str, Term]:
     return names
 
 
-def _wanted(ratio: Mapping[str, float] | None, names: Mapping[str, Term]) -> dict[str, float]:
+def _wishes(ratio: Mapping[str, float] | None, names: Mapping[str, Term]) -> dict[str, float]:
     for name, value in (ratio or {}).items():
         if name not in names:
             raise ConfigError(
@@ -170,9 +172,7 @@ def _wanted(ratio: Mapping[str, float] | None, names: Mapping[str, Term]) -> dic
             )
         if not 0 < value < math.inf:
             raise ConfigError(f"the ratio of {name!r} must be positive, not {value!r}")
-    wishes = {name: float((ratio or {}).get(name, 1.0)) for name in names}
-    total = sum(wishes.values())
-    return {name: wish / total for name, wish in wishes.items()}
+    return {name: float((ratio or {}).get(name, 1.0)) for name in names}
 
 
 def _weight(term: Term) -> float | None:

@@ -15,7 +15,7 @@ def draw(report: BalanceReport) -> str:
     names = [_fitting(term.name) for term in report.terms]
     left = max(210.0, 26 + _LETTER * max(map(len, names)))
     longest = max(term.share for term in report.terms)
-    top = min(1.0, max(longest, *report.wanted.values()) * 1.05) or 1.0
+    top = min(1.0, max([longest, *report.wanted.values()]) * 1.05) or 1.0
     height = _TOP + _ROW * len(names) + 54
 
     def at(share: float) -> float:
@@ -39,7 +39,7 @@ def draw(report: BalanceReport) -> str:
         y = _TOP + _ROW * index
         now = "adaptive" if term.weight is None else number(term.weight)
         then = "–" if term.proposed is None else number(term.proposed)
-        wanted = at(report.wanted[term.name])
+        wanted = at(report.wanted.get(term.name, 0.0))
         norm = f"‖∇‖ {number(term.norm)}" if term.active else "not active at this iteration"
         parts += [
             text(left - 10, y + 18, name, anchor="end", size=13),

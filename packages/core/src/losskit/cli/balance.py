@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from losskit.cli.evaluate import Batch, batches, load_pairs, parse_range
 from losskit.cli.images import paired_files
 from losskit.cli.listing import add_json, print_json, print_table
-from losskit.cli.scoring import check_device
+from losskit.cli.scoring import check_device, one_line_errors
 from losskit.errors import ConfigError, LosskitError
 from losskit.spec import one_line
 
@@ -64,7 +64,8 @@ def _balance(arguments: argparse.Namespace) -> int:
 
     check_device(arguments.device)
     objective = load_objective(arguments.objective).to(arguments.device).eval()
-    result = report(objective, _outputs(arguments), ratio=ratio)
+    with one_line_errors(f"{arguments.objective} on these images"):
+        result = report(objective, _outputs(arguments), ratio=ratio)
     if arguments.plot:
         from losskit.balance_plot import draw
 
@@ -128,11 +129,12 @@ def _outputs(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
 def _print(result: BalanceReport) -> None:
     rows = []
     for term in result.terms:
+        spread = "" if term.deviation is None else f" ± {term.deviation:.1g}"
         measured = (
             f"{term.value:.4g}",
-            f"{term.norm:.3g} ± {term.deviation:.1g}",
+            f"{term.norm:.3g}{spread}",
             f"{term.share:.1%}",
-            f"{result.wanted[term.name]:.1%}",
+            f"{result.wanted.get(term.name, 0):.1%}",
             f"{term.alignment:+.2f}",
         )
         rows.append(

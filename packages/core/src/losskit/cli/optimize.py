@@ -13,7 +13,7 @@ from losskit.cli.evaluate import parse_range
 from losskit.cli.listing import add_json, print_json
 from losskit.cli.optimize_inputs import load_images, load_network
 from losskit.cli.progress import interrupt, let_threads_sleep, progress_of
-from losskit.cli.scoring import check_device
+from losskit.cli.scoring import check_device, one_line_errors
 from losskit.errors import ConfigError, LosskitError
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ def _optimize(arguments: argparse.Namespace) -> int:
             f"{arguments.out} has {descent.iteration} steps already: --steps {arguments.steps} would "
             "take some back; give more, or another --out"
         )
-    stopped, last = _descend(run, arguments.steps, arguments.every)
+    with one_line_errors(f"{arguments.objective} on these images"):
+        stopped, last = _descend(run, arguments.steps, arguments.every)
     animation = None
     if arguments.animation != "none":
         animation = arguments.out / f"animation.{arguments.animation}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from losskit.cli.images import read_image
+from losskit.cli.scoring import one_line_errors
 from losskit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def load_network(arguments: argparse.Namespace) -> nn.Module | None:
     from losskit.spec import resolve_target
 
     sys.path.insert(0, str(Path.cwd()))
-    network = resolve_target(arguments.latent_network)()
+    with one_line_errors(f"--latent-network {arguments.latent_network}"):
+        network = resolve_target(arguments.latent_network)()
     if not isinstance(network, nn.Module):
         raise ConfigError(
             f"{arguments.latent_network} must return a torch.nn.Module, not {network!r:.80}"
@@ -65,7 +67,8 @@ def load_images(arguments: argparse.Namespace, network: Any) -> tuple[Tensor, di
     init: Tensor | None = None
     if network is not None:
         init = torch.randn(_latent_shape(arguments, network))
-        with torch.no_grad():
+        called = f"{arguments.latent_network} on a latent of {tuple(init.shape)}"
+        with one_line_errors(called), torch.no_grad():
             made = network(init.to(arguments.device))
         if made.ndim != 4:
             raise ConfigError(

@@ -136,9 +136,7 @@ def one_line_errors(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except LosskitError as error:
-        if isinstance(error, ValueError | TypeError):  # of a loss, which knows no file's name
-            raise LosskitError(f"{what}: {one_line(error)}") from error
+    except LosskitError:
         raise
     except (ValueError, TypeError, RuntimeError, ArithmeticError, LookupError, OSError) as error:
         raise LosskitError(f"{what}: {one_line(error)}") from error
