@@ -24,7 +24,7 @@ from losskit.inputs import check_layers, check_rgb
 def test_images(image: object, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         check_rgb("pred", image)
-    check_rgb("pred", torch.zeros(0, 3, 1, 1, dtype=torch.bfloat16))
+    check_rgb("pred", torch.zeros(1, 3, 1, 1, dtype=torch.bfloat16))
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,21 @@ def test_layers(layers: object, error: type[Exception], message: str) -> None:
     own = check_layers(given)
     assert own == {"a": 1.0}
     assert own is not given
+
+
+@pytest.mark.parametrize(
+    ("shape", "hint"),
+    [
+        ((3, 8, 8), r"for one image \(c, h, w\) add the batch's axis"),
+        ((8, 8, 3), r"for one image \(h, w, c\) use \.permute\(2, 0, 1\)"),
+        ((2, 8, 8, 3), "channels seem to be last"),
+        ((2, 5, 3, 8, 8), r"put time into the batch with \.flatten\(0, 1\)"),
+        ((2, 4, 8, 8), "drop RGBA's alpha"),
+        ((2, 1, 8, 8), "repeat a grey image's channel"),
+        ((0, 3, 8, 8), "must hold at least one pixel"),
+    ],
+)
+def test_says_what_is_wrong_with_rank_layout_or_channels(shape, hint) -> None:
+    with pytest.raises(ValueError, match=hint) as raised:
+        check_rgb("pred", torch.rand(shape))
+    assert str(shape) in str(raised.value)

@@ -105,6 +105,11 @@ VARIANTS: dict[str, tuple[str, str, str]] = {
         "super().__init__()",
         "super().__init__()\n        type(self).get_extra_state = lambda self: {}",
     ),
+    "inference-mode": (
+        "losses.py",
+        "self.sharpness = sharpness",
+        "self.sharpness = torch.tensor(sharpness)",
+    ),
     "sizes": (
         "losses.py",
         "return reduce(loss,",
@@ -120,7 +125,7 @@ VARIANTS: dict[str, tuple[str, str, str]] = {
         "return reduce(loss,",
         "return reduce(loss * 2 if torch.compiler.is_compiling() else loss,",
     ),
-    "rejects": ("losses.py", "    check_same_shape(pred, target)\n", ""),
+    "rejects": ("losses.py", "    check_pair(pred, target)\n", ""),
 }
 EXTRA = {"config": ("examples.py", "inputs={", 'arguments={"sharpness": (1.0,)}, inputs={')}
 
@@ -222,9 +227,7 @@ def test_a_loss_registered_in_the_process_can_be_checked(losskit_plugins: Plugin
         Raises:
             ValueError: shapes differ.
         """
-        losskit.reduction.check_same_shape(pred, target)
-        if not pred.is_floating_point():
-            raise TypeError(f"pred must be a floating-point tensor, not {pred.dtype}")
+        losskit.inputs.check_pair(pred, target)
         return scale * (pred - target.detach()).abs().mean()
 
     def pair(batch: int = 2, height: int = 8, width: int = 8) -> losskit.Example:

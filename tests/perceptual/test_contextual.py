@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from losskit_perceptual.contextual import ContextualLoss, contextual_loss
+from losskit_perceptual.contextual import DISTANCES, ContextualLoss, contextual_loss
 
 
 def _loops(pred: np.ndarray, target: np.ndarray, h: float, distance: str) -> float:
@@ -120,3 +120,19 @@ def test_the_loss_sums_the_papers_value_over_a_networks_layers() -> None:
         for i in range(2):
             wanted[i] += weight * _loops(fake[i], real[i], 0.5, "cosine")
     torch.testing.assert_close(loss(pred, target), wanted)
+
+
+def test_a_feature_at_the_targets_mean_has_a_bounded_gradient() -> None:
+    target = torch.rand(1, 8, 4, 4, dtype=torch.float64)
+    pred = target.clone()
+    pred[..., 1, 1] = target.mean((2, 3))  # no direction is left of it
+    for nearby in (0.0, 1e-12, 1e-6):
+        image = (pred + nearby).requires_grad_()
+        (gradient,) = torch.autograd.grad(contextual_loss(image, target), image)
+        assert gradient.abs().max() < 1e4
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_equal_maps_are_never_below_nothing(distance: str) -> None:
+    features = torch.eye(16).view(1, 16, 4, 4) * 1000  # as distinct as can be
+    assert contextual_loss(features, features, distance=distance, bandwidth=0.05) >= 0

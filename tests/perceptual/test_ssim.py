@@ -10,7 +10,7 @@ import torch
 from skimage.metrics import structural_similarity
 
 from losskit.errors import RangeWarning
-from losskit_perceptual.ssim import MSSSIMLoss, SSIMLoss, ms_ssim, ssim
+from losskit_perceptual.ssim import MSSSIMLoss, SSIMLoss, _power, ms_ssim, ssim
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_bfloat16_is_compared_in_float32() -> None:
         (lambda x: ssim(x, x[:, :1]), "must have one shape"),
         (lambda x: ssim(x[..., :5], x[..., :5]), "at least 11"),
         (lambda x: ssim(x, x, window_size=4), "odd and positive, not 4"),
-        (lambda x: ssim(x, x, sigma=0.0), "sigma must be positive, not 0.0"),
+        (lambda x: ssim(x, x, sigma=0.0), "sigma must be positive and finite, not 0.0"),
         (lambda x: ms_ssim(x, x), "at least 161"),
         (lambda x: ms_ssim(x, x, weights=()), "weights must hold"),
         (lambda x: ssim(x, x, reduction="avg"), "not 'avg'"),
@@ -131,3 +131,62 @@ def test_integers_are_refused() -> None:
     image = torch.zeros(1, 3, 16, 16, dtype=torch.uint8)
     with pytest.raises(TypeError, match="pred must be a floating-point"):
         ssim(image, image)
+
+
+@pytest.mark.parametrize(("level", "width"), [(0.9, 1.0), (60000.0, 65535.0), (0.9998, 1.0)])
+@pytest.mark.parametrize("similarity", [ssim, ms_ssim])
+def test_bright_flat_images_lose_nothing_in_float32(similarity, level: float, width: float) -> None:
+    noise = 1e-4 * width * torch.randn(2, 2, 3, 192, 192, dtype=torch.float64)
+    pred, target = (level + noise).clamp(0, width).float()
+    value = similarity(pred, target, data_range=width)
+    expected = similarity(pred.double(), target.double(), data_range=width)
+    assert value <= 1
+    assert abs(float(value) - float(expected)) < 1e-6
+    pred[..., :96, :] = target[..., :96, :] = (
+        0  # what a whole image is centred by does not fit either half
+    )
+    value = similarity(pred, target, data_range=width)
+    expected = similarity(pred.double(), target.double(), data_range=width)
+    assert abs(float(value) - float(expected)) < 1e-6
+
+
+def test_a_negative_contrast_counts_as_nothing() -> None:
+    pred = torch.rand(2, 3, 192, 192, dtype=torch.float64, requires_grad=True)
+    value = ms_ssim(pred, 1 - pred.detach(), reduction="none")  # the negative image
+    published = pytorch_msssim.ms_ssim(pred, 1 - pred.detach(), data_range=1.0, size_average=False)
+    torch.testing.assert_close(value, published)
+    assert not value.any()
+    (gradient,) = torch.autograd.grad(value.sum(), pred)
+    assert torch.isfinite(gradient).all()
+
+
+def test_a_contrast_near_nothing_has_a_bounded_slope() -> None:
+    base = torch.tensor([-1.0, 0.0, 1e-9, 1e-6, 1e-3, 1.0], dtype=torch.float64, requires_grad=True)
+    value = _power(base, 0.0448)
+    (slope,) = torch.autograd.grad(value.sum(), base)
+    assert value.tolist()[:2] == [0.0, 0.0]
+    torch.testing.assert_close(value[3:], base[3:] ** 0.0448)
+    assert slope.max() < 1e-6 ** (0.0448 - 1) * 1.001
+    assert (value.diff() >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"k": (0.0, 0.0)}, "k must be two positive numbers"),
+        ({"k": (0.01, float("nan"))}, "k must be two positive numbers"),
+        ({"sigma": float("nan")}, "sigma must be positive"),
+        ({"sigma": float("inf")}, "sigma must be positive and finite"),
+    ],
+)
+@pytest.mark.parametrize("similarity", [ssim, ms_ssim])
+def test_options_that_give_nonsense_are_refused(similarity, options, message) -> None:
+    image = torch.rand(1, 3, 192, 192)
+    with pytest.raises(ValueError, match=message):
+        similarity(image, image, **options)
+
+
+@pytest.mark.parametrize("weights", [(-0.1, 1.0), (float("nan"),), (0.0, 0.0)])
+def test_weights_of_scales_are_checked(weights) -> None:
+    with pytest.raises(ValueError, match="weights must be at least 0, finite and not all 0"):
+        MSSSIMLoss(weights=weights)

@@ -69,7 +69,7 @@ def test_gradcheck() -> None:
     ("pred", "mask", "error", "message"),
     [
         (torch.ones(1, 1, 4, 4, dtype=torch.int64), None, TypeError, "pred must be a floating-poi"),
-        (torch.rand(3, 4, 4), None, ValueError, r"of at least 2×2, not \(3, 4, 4\)"),
+        (torch.rand(3, 4, 4), None, ValueError, r"not \(3, 4, 4\): for one image \(c, h, w\) add"),
         (torch.rand(1, 3, 1, 4), None, ValueError, r"of at least 2×2, not \(1, 3, 1, 4\)"),
         (torch.rand(1, 3, 4, 4), torch.ones(4, 4), ValueError, r"mask of shape \(4, 4\) does not"),
         (torch.rand(1, 3, 4, 4), torch.ones(1, 2, 4, 4), ValueError, "does not fit"),

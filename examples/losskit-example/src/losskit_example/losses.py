@@ -7,7 +7,8 @@ import math
 import torch
 import torch.nn.functional as F
 from losskit import Loss
-from losskit.reduction import Reduction, check_reduction, check_same_shape, reduce
+from losskit.inputs import check_pair
+from losskit.reduction import Reduction, check_reduction, reduce
 from torch import Tensor
 
 
@@ -31,12 +32,10 @@ def example_loss(
 
     Raises:
         ValueError: shapes differ, ``sharpness`` is not positive, or ``reduction`` is unknown.
-        TypeError: an input is not a tensor, or ``pred`` is not floating point.
+        TypeError: an input is not a tensor, or not floating point.
     """
     check_reduction(reduction)
-    check_same_shape(pred, target)
-    if not pred.is_floating_point():
-        raise TypeError(f"pred must be a floating-point tensor, not {pred.dtype}")
+    check_pair(pred, target)
     _check_sharpness(sharpness)
     difference = pred - target.detach()
     if difference.dtype in (torch.float16, torch.bfloat16):

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from losskit.errors import ConfigError
@@ -25,6 +26,13 @@ class Loss(nn.Module):
 
     #: The name a term logs it under unless the config says otherwise; ``None``: from the class name.
     loss_name: ClassVar[str | None] = None
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Keep a tensor; one made in inference mode becomes a plain one, so that the loss can train."""
+        if tensor is not None and tensor.is_inference():
+            with torch.inference_mode(False):
+                tensor = tensor.clone()
+        super().register_buffer(name, tensor, persistent)
 
     def components(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """The named parts of the loss, each a tensor; only losses made of parts have them."""

@@ -14,12 +14,16 @@ from torch.utils.checkpoint import checkpoint
 
 from losskit.backbones.trunk import Precision
 from losskit.data_range import DataRange
-from losskit.reduction import Reduction, check_reduction, check_same_shape, reduce
+from losskit.inputs import check_maps, check_pair
+from losskit.reduction import Reduction, check_reduction, reduce
 from losskit_perceptual.feature_loss import FeatureLoss
 from losskit_perceptual.features import check_layer_weights
 from losskit_perceptual.networks.families import find_recipe
 
 _EPS = 1e-5  # of the paper's relative distance, equation 2
+# A feature at the target's mean has no direction; below this length it is not scaled to 1 either, so
+# that its gradient stays bounded. Centred features of trained networks are around 1 to 100 long.
+_LEAST_LENGTH = 1e-3
 DISTANCES = ("cosine", "l1", "l2")
 
 
@@ -57,7 +61,7 @@ def contextual_loss(
 
     Raises:
         ValueError: shapes differ or are not 4-D, or an option is out of range.
-        TypeError: ``pred`` is not floating point.
+        TypeError: one of them is not floating point.
 
     References:
         Mechrez, Talmi, Zelnik-Manor, The Contextual Loss for Image Transformation with Non-Aligned
@@ -66,18 +70,15 @@ def contextual_loss(
         as in its public implementations, after).
     """
     check_reduction(reduction)
-    check_same_shape(pred, target)
-    if pred.ndim != 4:
-        raise ValueError(f"pred must be (b, c, h, w), not {tuple(pred.shape)}")
-    if not pred.is_floating_point():
-        raise TypeError(f"pred must be a floating-point tensor, not {pred.dtype}")
+    check_pair(pred, target)
+    check_maps("pred", pred)
     check_options(bandwidth, distance, spatial_weight, chunk_size)
     dtype = torch.promote_types(pred.dtype, torch.float32)
     with torch.autocast(pred.device.type, enabled=False):
         rows, columns = _prepared(pred.to(dtype), target.detach().to(dtype), distance)
         grid = _positions(pred, dtype) if spatial_weight else None
         best = _best_matches(rows, columns, grid, bandwidth, distance, spatial_weight, chunk_size)
-        return reduce(-torch.log(best.mean(1) + _EPS), reduction)
+        return reduce(-torch.log((best.mean(1) + _EPS).clamp_max(1.0)), reduction)
 
 
 def check_options(bandwidth: float, distance: str, spatial_weight: float, chunk_size: int) -> None:
@@ -97,7 +98,7 @@ def _prepared(pred: Tensor, target: Tensor, distance: str) -> tuple[Tensor, Tens
     rows, columns = (x.flatten(2).transpose(1, 2) for x in (pred, target))
     if distance == "cosine":
         mean = columns.mean(1, keepdim=True)  # of each sample: others must not matter to it
-        rows, columns = (F.normalize(x - mean, dim=2) for x in (rows, columns))
+        rows, columns = (F.normalize(x - mean, dim=2, eps=_LEAST_LENGTH) for x in (rows, columns))
     return rows, columns
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from losskit.backbones import InputNorm
 from losskit.errors import nearest
+from losskit.inputs import check_rgb
 from losskit.reduction import check_same_shape
 from losskit_perceptual.autograd import may_overwrite, only_autograd
 
@@ -134,19 +135,8 @@ def image_norm(norm: InputNorm, span: tuple[float, float], use_input_norm: bool)
 def check_images(pred: Tensor, target: Tensor, mask: Tensor | None = None) -> None:
     """Raise unless these are floating point image batches of one shape, and a mask that fits."""
     check_same_shape(pred, target)
-    for name, image in (("pred", pred), ("target", target)):
-        if not image.is_floating_point():
-            raise TypeError(
-                f"{name} must be a floating point tensor, not {image.dtype}; "
-                "convert it, and scale it to data_range"
-            )
-    if pred.ndim != 4 or pred.shape[1] != 3:
-        raise ValueError(
-            f"pred must be an RGB batch (b, 3, h, w), not {tuple(pred.shape)}; "
-            "repeat a grey image's channel with .expand(-1, 3, -1, -1)"
-        )
-    if not pred.numel():
-        raise ValueError(f"pred must hold at least one image and pixel, not {tuple(pred.shape)}")
+    check_rgb("pred", pred)
+    check_rgb("target", target)
     if mask is not None:
         fits = mask.ndim == 4 and mask.shape[1] == 1 and mask.shape[2:] == pred.shape[2:]
         if not fits or mask.shape[0] not in (1, pred.shape[0]):

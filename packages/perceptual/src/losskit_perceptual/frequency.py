@@ -7,8 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from losskit.data_range import DataRange, RangeCheck, parse_data_range
+from losskit.inputs import check_maps, check_pair
 from losskit.loss import Loss
-from losskit.reduction import Reduction, check_reduction, check_same_shape, reduce
+from losskit.reduction import Reduction, check_reduction, reduce
 
 _NORMS = ("backward", "ortho", "forward")
 
@@ -21,11 +22,8 @@ def _spectra(pred: Tensor, target: Tensor, norm: str) -> tuple[Tensor, Tensor]:
 
 
 def _check(pred: Tensor, target: Tensor) -> None:
-    check_same_shape(pred, target)
-    if pred.ndim != 4:
-        raise ValueError(f"pred must be (b, c, h, w), not {tuple(pred.shape)}")
-    if not pred.is_floating_point():
-        raise TypeError(f"pred must be a floating-point tensor, not {pred.dtype}")
+    check_pair(pred, target)
+    check_maps("pred", pred)
 
 
 def focal_frequency_loss(
@@ -58,7 +56,7 @@ def focal_frequency_loss(
 
     Raises:
         ValueError: shapes differ or are not 4-D, or ``patch_factor`` does not divide a side.
-        TypeError: ``pred`` is not floating point.
+        TypeError: one of them is not floating point.
 
     References:
         Jiang, Dai, Wu, Loy, Focal Frequency Loss for Image Reconstruction and Synthesis, ICCV 2021,
@@ -110,7 +108,7 @@ def fft_loss(
 
     Raises:
         ValueError: shapes differ or are not 4-D, or ``norm`` is unknown.
-        TypeError: ``pred`` is not floating point.
+        TypeError: one of them is not floating point.
 
     References:
         Cho et al., Rethinking Coarse-to-Fine Approach in Single Image Deblurring, ICCV 2021,

@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from losskit.data_range import DataRange, RangeCheck, parse_data_range
+from losskit.inputs import check_maps, check_pair
 from losskit.loss import Loss
-from losskit.reduction import Reduction, check_reduction, check_same_shape, reduce
+from losskit.reduction import Reduction, check_reduction, reduce
 
 
 def artifact_map(
@@ -36,18 +37,15 @@ def artifact_map(
 
     Raises:
         ValueError: shapes differ or are not 4-D, or the window does not fit.
-        TypeError: ``pred`` is not floating point.
+        TypeError: one of them is not floating point.
 
     References:
         Equations 3 to 6 of the paper.
     """
     for name, other in (("target", target), ("ema", ema)):
         if other is not None:
-            check_same_shape(pred, other, f"pred and {name}")
-    if pred.ndim != 4:
-        raise ValueError(f"pred must be (b, c, h, w), not {tuple(pred.shape)}")
-    if not pred.is_floating_point():
-        raise TypeError(f"pred must be a floating-point tensor, not {pred.dtype}")
+            check_pair(pred, other, f"pred and {name}")
+    check_maps("pred", pred)
     if window_size < 3 or window_size % 2 == 0 or window_size // 2 >= min(pred.shape[2:]):
         raise ValueError(
             f"window_size must be odd, at least 3 and less than twice the image's sides "
@@ -89,7 +87,7 @@ def ldl_loss(
 
     Raises:
         ValueError: shapes differ or are not 4-D, or the window does not fit.
-        TypeError: ``pred`` is not floating point.
+        TypeError: one of them is not floating point.
 
     References:
         Liang, Zeng, Zhang, Details or Artifacts: A Locally Discriminative Learning Approach to

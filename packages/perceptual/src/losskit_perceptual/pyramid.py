@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from losskit.data_range import DataRange, RangeCheck, parse_data_range
+from losskit.inputs import check_maps, check_pair
 from losskit.loss import Loss
-from losskit.reduction import Reduction, check_reduction, check_same_shape, reduce
+from losskit.reduction import Reduction, check_reduction, reduce
 
 _BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # Burt and Adelson's, a = 0.375
 
@@ -74,7 +75,7 @@ def laplacian_pyramid_loss(
 
     Raises:
         ValueError: shapes differ or are not 4-D, ``levels`` is too large for them or below 1.
-        TypeError: ``pred`` is not floating point.
+        TypeError: one of them is not floating point.
 
     References:
         Bojanowski, Joulin, Lopez-Paz, Szlam, Optimizing the Latent Space of Generative Networks,
@@ -82,11 +83,8 @@ def laplacian_pyramid_loss(
         IEEE Transactions on Communications 1983.
     """
     check_reduction(reduction)
-    check_same_shape(pred, target)
-    if pred.ndim != 4:
-        raise ValueError(f"pred must be (b, c, h, w), not {tuple(pred.shape)}")
-    if not pred.is_floating_point():
-        raise TypeError(f"pred must be a floating-point tensor, not {pred.dtype}")
+    check_pair(pred, target)
+    check_maps("pred", pred)
     if levels < 1:
         raise ValueError(f"levels must be at least 1, not {levels!r}")
     # The pyramid is linear: one pyramid of the difference serves both images.

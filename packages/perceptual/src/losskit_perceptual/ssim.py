@@ -6,6 +6,7 @@ term is 0, allow no value per pixel, or do not compile.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -14,30 +15,42 @@ from jaxtyping import Float
 from torch import Tensor
 
 from losskit.data_range import DataRange, RangeCheck, parse_data_range
+from losskit.inputs import check_maps, check_pair, layout_hint
 from losskit.loss import Loss
-from losskit.reduction import Reduction, check_reduction, check_same_shape, reduce
+from losskit.reduction import Reduction, check_reduction, reduce
 
 #: The exponents of Wang et al. 2003, finest scale first.
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-_FLOOR = 1e-6  # a contrast below it has no slope: x^0.04 is infinitely steep at 0
+_STEEP = 1e-6  # below it a power is a straight line: x^0.04 is infinitely steep at 0
 
 
 def _check(pred: Tensor, target: Tensor, least: int) -> None:
-    check_same_shape(pred, target)
-    if pred.ndim != 4 or min(pred.shape[2:]) < least:
+    check_pair(pred, target)
+    check_maps("pred", pred)
+    if min(pred.shape[2:]) < least:
         raise ValueError(
-            f"pred must be (b, c, h, w) with h and w of at least {least}, not {tuple(pred.shape)}: "
-            "use larger images or a smaller window_size"
+            f"pred must be (b, c, h, w) with h and w of at least {least}, not {tuple(pred.shape)}"
+            + (layout_hint(pred) or ": use larger images or a smaller window_size")
         )
-    if not pred.is_floating_point():
-        raise TypeError(f"pred must be a floating-point tensor, not {pred.dtype}")
 
 
 def _check_window(window_size: int, sigma: float) -> None:
     if window_size < 1 or window_size % 2 == 0:
         raise ValueError(f"window_size must be odd and positive, not {window_size!r}")
-    if not sigma > 0:
-        raise ValueError(f"sigma must be positive, not {sigma!r}")
+    if not 0 < sigma < math.inf:
+        raise ValueError(f"sigma must be positive and finite, not {sigma!r}")
+
+
+def _check_k(k: tuple[float, float]) -> None:
+    if len(k) != 2 or not all(0 < value < math.inf for value in k):
+        raise ValueError(f"k must be two positive numbers, not {k!r}: flat images would give 0/0")
+
+
+def _check_weights(weights: Sequence[float]) -> None:
+    if not weights:
+        raise ValueError("weights must hold one exponent a scale, not none")
+    if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
+        raise ValueError(f"weights must be at least 0, finite and not all 0, not {tuple(weights)}")
 
 
 def _gaussian(window_size: int, sigma: float, like: Tensor) -> Tensor:
@@ -62,14 +75,34 @@ def _maps(
     sigma: float,
     k: tuple[float, float],
 ) -> tuple[Tensor, Tensor]:
-    """SSIM and its contrast-structure part, per window."""
+    r"""SSIM and its contrast-structure part, per window.
+
+    $E[x^2] - E[x]^2$ cancels where images are bright and flat. Half the sum $u$ and half the
+    difference $v$ of the images, each less its mean, have small squares, and say the same:
+    $2\sigma_{pt} = 2(\sigma_u^2 - \sigma_v^2)$ and $\sigma_p^2 + \sigma_t^2 = 2(\sigma_u^2 + \sigma_v^2)$.
+    """
     window = _gaussian(window_size, sigma, pred)
-    c1, c2 = (k[0] * width) ** 2, (k[1] * width) ** 2
-    stacked = torch.cat([pred, target, pred * pred, target * target, pred * target], dim=1)
-    mu_p, mu_t, pp, tt, pt = _blur(stacked, window).chunk(5, dim=1)
-    contrast = (2 * (pt - mu_p * mu_t) + c2) / (pp - mu_p**2 + tt - mu_t**2 + c2)
-    luminance = (2 * mu_p * mu_t + c1) / (mu_p**2 + mu_t**2 + c1)
+    c1, c2 = k[0] ** 2, k[1] ** 2
+    pred, target = pred / width, target / width
+    channels = torch.cat([(pred + target) / 2, (pred - target) / 2], dim=1)
+    # A number to subtract, so no gradient: variances do not change with it.
+    centre = channels.detach().mean((2, 3), keepdim=True)
+    channels = channels - centre
+    means, squares = _blur(torch.cat([channels, channels * channels], dim=1), window).chunk(2, 1)
+    var, var_apart = (squares - means**2).chunk(2, 1)
+    mean, difference = (means + centre).chunk(2, 1)
+    contrast = (2 * (var - var_apart) + c2) / (2 * (var + var_apart) + c2)
+    # 1 - (mu_p - mu_t)^2 / (mu_p^2 + mu_t^2 + c1), since mu_p - mu_t = 2 difference
+    luminance = 1 - 4 * difference**2 / (2 * (mean**2 + difference**2) + c1)
     return luminance * contrast, contrast
+
+
+def _power(base: Tensor, exponent: float) -> Tensor:
+    r"""$\max(x, 0)^w$ with a finite slope: below ``_STEEP`` a straight line to 0, at 0 and below 0."""
+    if exponent == 0:
+        return torch.ones_like(base)
+    line = base.clamp_min(0) * _STEEP ** (exponent - 1)
+    return torch.where(base > _STEEP, base.clamp_min(_STEEP) ** exponent, line)
 
 
 def _shifted(pred: Tensor, target: Tensor, data_range: DataRange) -> tuple[Tensor, Tensor, float]:
@@ -112,7 +145,7 @@ def ssim(
 
     Raises:
         ValueError: shapes differ, are not 4-D, or smaller than the window; ``window_size`` is even.
-        TypeError: ``pred`` is not floating point.
+        TypeError: one of them is not floating point.
 
     References:
         Wang, Bovik, Sheikh, Simoncelli, Image quality assessment: from error visibility to
@@ -120,6 +153,7 @@ def ssim(
     """
     check_reduction(reduction)
     _check_window(window_size, sigma)
+    _check_k(k)
     _check(pred, target, window_size)
     pred, target, width = _shifted(pred, target, data_range)
     with torch.autocast(pred.device.type, enabled=False):
@@ -140,8 +174,8 @@ def ms_ssim(
 ) -> Float[Tensor, "..."]:
     r"""Multi-scale structural similarity, $l_M^{w_M}\prod_j c_j^{w_j}$ with $c$ the contrast term.
 
-    A scale whose contrast term is negative counts as (almost) 0 and gets no gradient: a fractional
-    power of a negative number is NaN. Blind to uniform shifts of brightness and colour, more or
+    A scale whose contrast term is negative counts as 0 and gets no gradient: a fractional power of a
+    negative number is NaN. The slope at 0, infinite by the formula, is bounded. Blind to uniform shifts of brightness and colour, more or
     less: see the example ``ms-ssim-blind-spot``.
 
     Args:
@@ -160,7 +194,7 @@ def ms_ssim(
 
     Raises:
         ValueError: shapes differ, are not 4-D or too small; there are no weights.
-        TypeError: ``pred`` is not floating point.
+        TypeError: one of them is not floating point.
 
     References:
         Wang, Simoncelli, Bovik, Multiscale structural similarity for image quality assessment,
@@ -168,8 +202,8 @@ def ms_ssim(
     """
     check_reduction(reduction)
     _check_window(window_size, sigma)
-    if not weights:
-        raise ValueError("weights must hold one exponent a scale, not none")
+    _check_k(k)
+    _check_weights(weights)
     _check(pred, target, (window_size - 1) * 2 ** (len(weights) - 1) + 1)
     pred, target, width = _shifted(pred, target, data_range)
     result: Tensor | None = None
@@ -181,7 +215,7 @@ def ms_ssim(
                 target = F.avg_pool2d(target, 2, padding=odd)
             similarity, contrast = _maps(pred, target, width, window_size, sigma, k)
             term = similarity if scale == len(weights) - 1 else contrast
-            factor = term.flatten(2).mean(2).clamp_min(_FLOOR) ** exponent
+            factor = _power(term.flatten(2).mean(2), float(exponent))
             result = factor if result is None else result * factor
     assert result is not None
     return reduce(result.mean(1), reduction)
@@ -257,8 +291,7 @@ class MSSSIMLoss(SSIMLoss):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(data_range, window_size, sigma, reduction)
-        if not weights:
-            raise ValueError("weights must hold one exponent a scale, not none")
+        _check_weights(weights)
         self.weights = tuple(weights)
 
     def _similarity(self, pred: Tensor, target: Tensor) -> Tensor:

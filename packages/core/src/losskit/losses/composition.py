@@ -5,6 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
+from losskit.inputs import check_floating
 from losskit.losses.pixel import (
     MaskedDistance,
     charbonnier_loss,
@@ -33,9 +34,7 @@ def compose(
         TypeError: one of them is not a floating-point tensor.
     """
     for name, value in (("pred_alpha", alpha), ("fg", fg), ("bg", bg)):
-        if not isinstance(value, Tensor) or not value.is_floating_point():
-            kind = getattr(value, "dtype", type(value).__name__)
-            raise TypeError(f"{name} must be a floating-point tensor, not {kind}")
+        check_floating(name, value)
     if fg.shape != bg.shape:
         raise ValueError(
             f"fg and bg must have one shape, not {tuple(fg.shape)} and {tuple(bg.shape)}"

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from losskit.losses.pixel import PairLoss, _check, l1_loss
+from losskit.inputs import check_maps, check_pair
+from losskit.losses.pixel import PairLoss, l1_loss
 from losskit.reduction import Reduction, check_reduction
 
 _SOBEL_X = ((1.0, 0.0, -1.0), (2.0, 0.0, -2.0), (1.0, 0.0, -1.0))
@@ -38,12 +39,11 @@ def gradient_loss(
 
     Raises:
         ValueError: shapes differ or are not 4-D, or ``reduction`` is unknown.
-        TypeError: ``pred`` is not floating point.
+        TypeError: one of them is not floating point.
     """
     check_reduction(reduction)
-    _check(pred, target)
-    if pred.ndim != 4:
-        raise ValueError(f"pred must be (b, c, h, w), not {tuple(pred.shape)}")
+    check_pair(pred, target)
+    check_maps("pred", pred)
     kernels = pred.new_tensor([_SOBEL_X, _SOBEL_Y]).unsqueeze(1)
     # Filtering is linear, so the difference of the images is filtered once.
     b, c, h, w = pred.shape

@@ -9,14 +9,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from losskit.inputs import check_pair
 from losskit.loss import Loss, without_gradient
-from losskit.reduction import Reduction, check_reduction, check_same_shape, masked_loss
-
-
-def _check(pred: Tensor, target: Tensor) -> None:
-    check_same_shape(pred, target)
-    if not pred.is_floating_point():
-        raise TypeError(f"pred must be a floating-point tensor, not {pred.dtype}")
+from losskit.reduction import Reduction, check_reduction, masked_loss
 
 
 def check_eps(eps: float) -> float:
@@ -43,13 +38,13 @@ def l1_loss(pred: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]) -> F
 
     Raises:
         ValueError: shapes differ, or ``reduction`` is unknown.
-        TypeError: ``pred`` is not floating point.
+        TypeError: one of them is not floating point.
 
     Example:
         >>> l1_loss(torch.tensor([1.0, 4.0]), torch.tensor([0.0, 2.0]))
         tensor(1.5000)
     """
-    _check(pred, target)
+    check_pair(pred, target)
     return F.l1_loss(pred, target, reduction="none")
 
 
@@ -71,9 +66,9 @@ def mse_loss(
 
     Raises:
         ValueError: shapes differ, or ``reduction`` is unknown.
-        TypeError: ``pred`` is not floating point.
+        TypeError: one of them is not floating point.
     """
-    _check(pred, target)
+    check_pair(pred, target)
     return F.mse_loss(pred, target, reduction="none")
 
 
@@ -99,13 +94,13 @@ def charbonnier_loss(
 
     Raises:
         ValueError: shapes differ, ``eps`` is not positive, or ``reduction`` is unknown.
-        TypeError: ``pred`` is not floating point.
+        TypeError: one of them is not floating point.
 
     References:
         Charbonnier et al., Two deterministic half-quadratic regularization algorithms for computed
         imaging, ICIP 1994, doi:10.1109/ICIP.1994.413553; as used in LapSRN, arXiv:1704.03915.
     """
-    _check(pred, target)
+    check_pair(pred, target)
     check_eps(eps)
     difference = pred - target
     if difference.dtype == torch.float16:  # 1e-12 is 0 there, and 0 has an infinite slope
@@ -136,13 +131,13 @@ def huber_loss(
 
     Raises:
         ValueError: shapes differ, ``delta`` is not positive, or ``reduction`` is unknown.
-        TypeError: ``pred`` is not floating point.
+        TypeError: one of them is not floating point.
 
     References:
         Huber, Robust Estimation of a Location Parameter, Annals of Mathematical Statistics 1964,
         doi:10.1214/aoms/1177703732.
     """
-    _check(pred, target)
+    check_pair(pred, target)
     if delta <= 0:
         raise ValueError(f"delta must be positive, not {delta!r}")
     return F.huber_loss(pred, target, reduction="none", delta=delta)

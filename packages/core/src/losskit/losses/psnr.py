@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from losskit.data_range import DataRange, parse_data_range
+from losskit.inputs import check_pair
 from losskit.loss import Loss, without_gradient
-from losskit.losses.pixel import _check
 from losskit.reduction import Reduction, check_reduction, reduce
 
 
@@ -18,14 +19,16 @@ def psnr_loss(
     target: Float[Tensor, " b *shape"],
     *,
     to_y: bool = False,
+    data_range: DataRange = 1.0,
     reduction: Reduction = "mean",
 ) -> Float[Tensor, "..."]:
-    r"""$\frac{10}{\ln 10}\,\ln(\mathrm{mse}_n + 10^{-8})$, the negative PSNR of images in [0, 1].
+    r"""$\frac{10}{\ln 10}\,\ln(\mathrm{mse}_n + 10^{-8})$, the negative PSNR of images scaled to [0, 1].
 
     Args:
-        pred: images in [0, 1].
+        pred: images in ``data_range``.
         target: of the same shape and range.
         to_y: compare the luma of BT.601 ($Y \in [16, 235]/255$) of RGB images instead.
+        data_range: the images' range: 1.0, 255 or ``(-1, 1)``; only its width matters.
         reduction: over samples: ``"mean"``, ``"sum"``, or ``"none"`` for one value a sample.
 
     Returns:
@@ -33,15 +36,16 @@ def psnr_loss(
 
     Raises:
         ValueError: shapes differ, ``reduction`` is unknown, or ``to_y`` without three channels.
-        TypeError: ``pred`` is not floating point.
+        TypeError: one of them is not floating point.
     """
     check_reduction(reduction)
-    _check(pred, target)
+    check_pair(pred, target)
     if pred.ndim < 2:
         raise ValueError(f"pred must have a batch axis and pixels, not shape {tuple(pred.shape)}")
     if pred.dtype in (torch.float16, torch.bfloat16):  # 1e-8 is 0 in fp16
         pred, target = pred.float(), target.float()
-    difference = pred - target
+    low, high = parse_data_range(data_range)
+    difference = (pred - target) / (high - low)
     if to_y:
         if pred.ndim != 4 or pred.shape[1] != 3:
             raise ValueError(f"to_y needs RGB images (b, 3, h, w), not {tuple(pred.shape)}")
@@ -57,17 +61,31 @@ class PSNRLoss(Loss):
     Args:
         toY: the name MMagic and BasicSR use for ``to_y``: compare luma only.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        data_range: the images' range: 1.0, 255 or ``(-1, 1)``.
 
     Raises:
-        ValueError: ``reduction`` is unknown.
+        ValueError: ``reduction`` is unknown, or ``data_range`` has no width.
     """
 
-    def __init__(self, toY: bool = False, reduction: Reduction = "mean") -> None:  # noqa: N803
+    def __init__(
+        self,
+        toY: bool = False,  # noqa: N803
+        reduction: Reduction = "mean",
+        *,
+        data_range: DataRange = 1.0,
+    ) -> None:
         super().__init__()
         check_reduction(reduction)
         self.to_y = toY
+        self.data_range = parse_data_range(data_range)
         self.reduction: Reduction = reduction
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
-        """The negative PSNR of ``pred`` against ``target``, both ``(b, c, h, w)`` in [0, 1]."""
-        return psnr_loss(pred, without_gradient(target), to_y=self.to_y, reduction=self.reduction)
+        """The negative PSNR of ``pred`` against ``target``, both ``(b, c, h, w)``."""
+        return psnr_loss(
+            pred,
+            without_gradient(target),
+            to_y=self.to_y,
+            data_range=self.data_range,
+            reduction=self.reduction,
+        )

@@ -7,6 +7,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
+from losskit.inputs import check_floating, check_maps
 from losskit.loss import Loss, without_gradient
 from losskit.losses.pixel import l1_loss
 from losskit.reduction import check_reduction
@@ -44,11 +45,9 @@ def masked_tv_loss(
     References:
         Equation 7 of the paper (there with an unnormalised sum).
     """
-    if not isinstance(pred, Tensor) or not pred.is_floating_point():
-        raise TypeError(
-            f"pred must be a floating-point tensor, not {getattr(pred, 'dtype', pred)!r}"
-        )
-    if pred.ndim != 4 or min(pred.shape[2:]) < 2:
+    check_floating("pred", pred)
+    check_maps("pred", pred)
+    if min(pred.shape[2:]) < 2 or pred.numel() == 0:
         raise ValueError(f"pred must be (b, c, h, w) of at least 2×2, not {tuple(pred.shape)}")
     if mask is not None and (mask.ndim != 4 or mask.shape[2:] != pred.shape[2:]):
         raise ValueError(

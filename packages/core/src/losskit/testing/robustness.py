@@ -94,6 +94,20 @@ def check_state(case: LossCase) -> None:
         )
 
 
+@check("inference-mode")
+def check_inference_mode(case: LossCase) -> None:
+    """Scripts build losses inside their evaluation's inference mode and train with them afterwards."""
+    example = case.example()
+    with torch.inference_mode():
+        loss = case.loss(example)
+    inputs = prepared(example)
+    with explained(
+        "training with it after it was built in inference mode",
+        "keep tensors with register_buffer of losskit.Loss, or make them in the call",
+    ):
+        backward(call(loss, inputs), example, inputs)
+
+
 @check("sizes")
 def check_sizes(case: LossCase) -> None:
     """A batch of one, odd and unequal sides, the smallest size promised: where squeeze and strides go wrong."""
@@ -201,15 +215,15 @@ def check_rejects(case: LossCase) -> None:
             fail_unless(
                 False,
                 f"{what} raises {type(error).__name__}: {one_line(error)[:200]}",
-                "check at the top of the call (losskit.reduction.check_same_shape) and raise "
+                "check at the top of the call (losskit.inputs.check_pair) and raise "
                 "ValueError or TypeError that names the argument",
             )
         else:
             fail_unless(
                 may_pass,
                 f"{what} is accepted",
-                "check at the top of the call (losskit.reduction.check_same_shape, "
-                "is_floating_point) and raise ValueError or TypeError that names the argument",
+                "check at the top of the call (losskit.inputs.check_pair) and raise ValueError or "
+                "TypeError that names the argument",
             )
     if not tried:
         raise NotApplicable("no input is a tensor of its own")
@@ -236,6 +250,8 @@ def _wrong(example: Example) -> Iterator[tuple[str, dict[str, Any], bool]]:
         yield f"a {frozen} with one more row than {grad}", {**inputs, frozen: longer}, True
         if target.shape[0] > 1:
             yield f"a {frozen} of batch 1", {**inputs, frozen: target[:1]}, False
+        bytes_ = (target.clamp(0, 1) * 255).to(torch.uint8)
+        yield f"a {frozen} of uint8", {**inputs, frozen: bytes_}, False
     for name in _images(example):
         inputs = prepared(example, grad=False)
         value = inputs[name]

@@ -52,9 +52,12 @@ class DistsNetwork(FeatureNetwork):
         return tuple(found[name] for name in layers)
 
     def _pool(self, x: Tensor) -> Tensor:
-        kernel = self.get_buffer("window").expand(x.shape[1], 1, 3, 3)
-        squares = F.conv2d(x.square(), kernel, stride=2, padding=1, groups=x.shape[1])
-        return (squares + 1e-12).sqrt()
+        # In fp16 the square of 256 is infinite, 1e-12 is 0, and the root of 0 has no slope.
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        kernel = self.get_buffer("window").to(wide.dtype).expand(x.shape[1], 1, 3, 3)
+        with torch.autocast(x.device.type, enabled=False):
+            squares = F.conv2d(wide.square(), kernel, stride=2, padding=1, groups=x.shape[1])
+            return (squares + 1e-12).sqrt().to(x.dtype)
 
 
 _LAST = (3, 8, 15, 22, 29)
