@@ -11,6 +11,7 @@ from losskit.atlas.charts import costs_of, curves_of
 from losskit.atlas.cost import Cost
 from losskit.atlas.distortions import DISTORTIONS
 from losskit.atlas.page import file_names
+from losskit.atlas.subjects import marked
 from losskit.spec import LossSpec
 from losskit.svg import number
 
@@ -86,10 +87,11 @@ def _cost(entry: Mapping[str, Any]) -> str:
 
 
 def _label(entry: Mapping[str, Any]) -> str:
-    """What a table has room for: the name, the first option, a star for random weights."""
+    """What a table has room for: the name, the first option, and its marks."""
     first, *options = entry["loss"].split(" ")
     words = [first, *options[:1], *(["…"] if options[1:] else [])]
-    return " ".join(words).replace("_", "\\_") + (" \\*" if entry["random_weights"] else "")
+    name = marked(" ".join(words), random=entry["random_weights"], note=entry["note"])
+    return name.replace("_", "\\_").replace("*", "\\*")
 
 
 def without(spec: LossSpec) -> str:
@@ -139,14 +141,18 @@ def page(atlas: Mapping[str, Any], *, whole: bool) -> str:
         ]
         parts.append("| " + " | ".join([_label(entry), *cells]) + " |")
     rows = [
-        (entry["loss"], Cost(entry["milliseconds"], entry["time_over_l1"], entry["memory_over_l1"]))
+        (
+            marked(entry["loss"], random=entry["random_weights"], note=entry["note"]),
+            Cost(entry["milliseconds"], entry["time_over_l1"], entry["memory_over_l1"]),
+        )
         for entry in entries
     ]
     parts += [
         "```",
         "",
         "\\* with random weights: the true ones could not be had where this was measured. The cost is right; the "
-        "ranking is that of an untrained network.",
+        "ranking is that of an untrained network. † drawn with options other than the defaults, which the loss's "
+        "entry in the catalogue names.",
         "",
         "## What they cost",
         "",

@@ -23,11 +23,12 @@ from losskit.atlas.charts import costs_of, curves_of
 from losskit.atlas.cost import cost_of
 from losskit.atlas.distortions import at_psnr, psnr
 from losskit.atlas.measure import Photo, descent_direction, ranks_of
-from losskit.atlas.page import file_names
+from losskit.atlas.page import _CSS, file_names, write_page
 from losskit.atlas.pictures import _plain, signed_colours, write_contact_sheet
 from losskit.atlas.subjects import NO_IMAGE
 from losskit.cli.images import as_picture
 from losskit.cli.main import main
+from losskit.svg import STYLE
 
 BY_NAME = {distortion.name: distortion for distortion in DISTORTIONS}
 
@@ -482,6 +483,54 @@ def test_charts_are_xml(photo) -> None:
     assert entry.cost is not None
     costs = ET.fromstring(costs_of([("L1Loss", entry.cost)]))
     assert "L1Loss" in " ".join(costs.itertext())
+
+
+@pytest.mark.parametrize(("ink", "paper"), [("#1f2328", "#ffffff"), ("#f0f6fc", "#0d1117")])
+def test_ranks_stand_out_on_the_darkest_tint(ink, paper) -> None:
+    """WCAG's contrast of small text on a cell, whose tint is 0.55 of a blue at most."""
+    assert f"--ink: {ink}" in STYLE
+    assert f"--paper: {paper}" in STYLE
+    assert ".rank { font-size: .75rem; }" in _CSS  # of the ink's colour
+
+    def channels(colour: str) -> np.ndarray:
+        return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+
+    def luminance(colour: np.ndarray) -> float:
+        linear = np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    for tint in (0, 0.3, 0.55):
+        ground = tint * np.array([86, 180, 233]) / 255 + (1 - tint) * channels(paper)
+        values = sorted((luminance(channels(ink)), luminance(ground)))
+        assert (values[1] + 0.05) / (values[0] + 0.05) >= 4.5
+
+
+def test_marks_are_wherever_figures_are(photo, tmp_path) -> None:
+    entry = measure_loss(made("L1Loss"), [photo])
+    other = measure_loss(made("MSELoss"), [photo])
+    entry.loss.note = "made with scales=2"
+    other.loss.random = True
+    page = write_page([entry, other], [photo], [], tmp_path).read_text()
+    assert '<a href="#L1Loss">L1Loss</a> †' in page
+    assert '<a href="#MSELoss">MSELoss</a> *' in page
+    assert page.count("* random weights; † drawn with options other than its defaults") == 2
+    for file in (tmp_path / "costs.svg", tmp_path / "curves" / "L1Loss.svg"):
+        assert "L1Loss †" in file.read_text()
+    rows = csv.DictReader((tmp_path / "ranking.csv").read_text().splitlines())
+    assert {(row["loss"], row["note"]) for row in rows} == {
+        ("L1Loss", "made with scales=2"),
+        ("MSELoss", ""),
+    }
+
+
+def test_page_is_reached_by_keys_and_screen_readers(photo, tmp_path) -> None:
+    entry = measure_loss(made("L1Loss"), [photo])
+    page = write_page([entry], [photo], [], tmp_path).read_text()
+    assert page.count("<main>") == page.count("</main>") == 1
+    assert page.count("<th ") == page.count("<th scope=") > 0
+    assert "<th>" not in page
+    boxes = page.count('<div class="scroll"')
+    assert boxes == page.count('<div class="scroll" tabindex="0" role="region" aria-label=') == 4
 
 
 class Links(HTMLParser):

@@ -12,7 +12,7 @@ from losskit.atlas.charts import costs_of, curves_of
 from losskit.atlas.distortions import DISTORTIONS
 from losskit.atlas.measure import EQUAL_PSNR, GRADIENTS, Entry, Photo
 from losskit.atlas.pictures import signed_colours, write_contact_sheet, write_steps
-from losskit.atlas.subjects import NO_IMAGE
+from losskit.atlas.subjects import MARKS, NO_IMAGE
 from losskit.atlas.tables import write_ranking, write_values
 from losskit.cli.images import write_image
 from losskit.svg import STYLE, number
@@ -35,7 +35,7 @@ figure { margin: 0; font-size: .8rem; color: var(--soft); }
 figure img { width: 150px; display: block; border-radius: 3px; }
 .flag { border: 1px solid #D55E00; border-radius: 3px; padding: 0 .35rem; font-size: .8rem; }
 .cell { background: rgb(86 180 233 / var(--tint)); border-radius: 3px; }
-.rank { color: var(--soft); font-size: .75rem; }
+.rank { font-size: .75rem; }
 """
 
 
@@ -64,7 +64,7 @@ def write_page(
     write_ranking(entries, photos, folder / "ranking.csv")
     write_values(entries, folder / "values.csv")
     write_contact_sheet(photos, folder / "contact-sheet.png")
-    costs = [(entry.loss.label, entry.cost) for entry in entries if entry.cost is not None]
+    costs = [(entry.loss.marked, entry.cost) for entry in entries if entry.cost is not None]
     (folder / "costs.svg").write_text(costs_of(costs, styled=True), encoding="utf-8")
     steps = write_steps(photos[0], folder / "steps")
     files = file_names([entry.loss.label for entry in entries])
@@ -72,6 +72,7 @@ def write_page(
     names = " and ".join(escape(photo.name) for photo in photos)
     size = "×".join(str(n) for n in reversed(photos[0].clean.shape[2:]))
     body = f"""
+<main>
 <h1>Loss atlas</h1>
 <p>What {len(entries)} installed losses see, and what they cost, on {len(photos)} photographs
 ({names}, {size} pixels). Values are the increase over the value of the clean photograph, in units of
@@ -81,23 +82,26 @@ All strengths on one sheet: <a href="contact-sheet.png">contact-sheet.png</a>.</
 {_warning(entries)}
 <h2>The distortions</h2>
 <p class="soft">Numbers are strengths, in the unit named; images lie in [0, 1].</p>
-<div class="scroll"><table class="steps">{_steps(steps)}</table></div>
+{_box("The distortions")}<table class="steps">{_steps(steps)}</table></div>
 <h2>What each loss minds most</h2>
 <p>Each distortion at the strength that leaves a PSNR of {EQUAL_PSNR:g} dB on each photograph: squared
 error ties them all, so what differs is the loss’s own view. The small number is the rank, 1 for
 what the loss minds most; the tint is the value beside the row’s largest.</p>
-<div class="scroll"><table>{_ranking(entries, files)}</table></div>
+{_box("What each loss minds most")}<table>{_ranking(entries, files)}</table></div>
+{_legend(entries)}
 <h2>What they cost</h2>
 <p class="soft">One forward and backward pass on one photograph, a new target each time, on one
 thread; L1 is measured in turn with each loss. Memory is what autograd keeps for the backward pass,
 weights left out.</p>
-<div class="scroll">{costs_of(costs)}</div>
+{_box("What the losses cost")}{costs_of(costs)}</div>
+{_legend(entries)}
 <h2>The losses</h2>
 <p>Curves: value against strength, one scale for the row. Gradient: where a step of descent would
 make the image brighter (orange) or darker (blue), with each picture’s own scale.</p>
 {"".join(cards)}
 {_skipped(skipped)}
 <p class="soft">Made by <code>losskit atlas</code>{f" {escape(version)}" if version else ""}.</p>
+</main>
 """
     page = (
         '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
@@ -144,15 +148,15 @@ def _steps(names: dict[str, list[str]]) -> str:
             for name, level in zip(names[distortion.name], distortion.levels, strict=True)
         )
         rows.append(
-            f"<tr><th>{distortion.name}<br><small class='soft'>{escape(distortion.unit)}</small></th>"
+            f"<tr><th scope='row'>{distortion.name}<br><small class='soft'>{escape(distortion.unit)}</small></th>"
             f"{cells}</tr>"
         )
     return "".join(rows)
 
 
 def _ranking(entries: Sequence[Entry], files: Sequence[str]) -> str:
-    head = "".join(f"<th>{d.name}</th>" for d in DISTORTIONS)
-    rows = [f"<thead><tr><th>loss</th>{head}</tr></thead>"]
+    head = "".join(f'<th scope="col">{d.name}</th>' for d in DISTORTIONS)
+    rows = [f'<thead><tr><th scope="col">loss</th>{head}</tr></thead>']
     for entry, file in zip(entries, files, strict=True):
         largest = max((abs(v) for v in entry.equal.values() if math.isfinite(v)), default=1) or 1
         cells = []
@@ -164,17 +168,27 @@ def _ranking(entries: Sequence[Entry], files: Sequence[str]) -> str:
                 f'<span class="rank">{entry.ranks.get(distortion.name, "")}</span></td>'
             )
         link = f'<a href="#{file}">{escape(entry.loss.label)}</a>'
-        mark = " *" if entry.loss.random else ""
-        rows.append(f"<tr><th>{link}{mark}</th>{''.join(cells)}</tr>")
-    if any(entry.loss.random for entry in entries):
-        rows.append('<tr><th class="soft" colspan="8">* random weights</th></tr>')
+        mark = escape(entry.loss.marked.removeprefix(entry.loss.label))
+        rows.append(f'<tr><th scope="row">{link}{mark}</th>{"".join(cells)}</tr>')
     return "".join(rows)
+
+
+def _box(label: str) -> str:
+    """The start of a box that scrolls, which keys reach too."""
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}">'
+
+
+def _legend(entries: Sequence[Entry]) -> str:
+    """What the marks behind losses' names mean, of those there are."""
+    used = "".join(entry.loss.marked.removeprefix(entry.loss.label) for entry in entries)
+    words = "; ".join(f"{mark} {meaning}" for mark, meaning in MARKS.items() if mark in used)
+    return f'<p class="soft">{words}</p>' if words else ""
 
 
 def _card(entry: Entry, name: str, folder: Path) -> str:
     loss = entry.loss
     (folder / "curves" / f"{name}.svg").write_text(
-        curves_of(loss.label, entry.curves, styled=True), encoding="utf-8"
+        curves_of(loss.marked, entry.curves, styled=True), encoding="utf-8"
     )
     figures = []
     for distortion in GRADIENTS:
@@ -185,7 +199,8 @@ def _card(entry: Entry, name: str, folder: Path) -> str:
             f'<figure><img src="{file}" alt="{escape(loss.label)}: {caption}" loading="lazy">'
             f"{caption}</figure>"
         )
-    flag = ' <span class="flag">random weights</span>' if loss.random else ""
+    flags = [MARKS["*"]] * loss.random + [MARKS["†"]] * bool(loss.note)
+    flag = "".join(f' <span class="flag">{words}</span>' for words in flags)
     paper = f"<br>{escape(loss.spec.paper)}" if loss.spec.paper else ""
     note = f"<br>{escape(loss.note)}" if loss.note else ""
     missing = (
@@ -206,7 +221,7 @@ def _card(entry: Entry, name: str, folder: Path) -> str:
         f"<p>{escape(loss.spec.summary)}</p>"
         f'<p class="soft">{price}clean image {number(entry.clean)} · noise 0.1 moves it by '
         f"{number(entry.unit)}{paper}{note}</p>{missing}"
-        f'<div class="scroll">{curves_of(loss.label, entry.curves)}</div><div class="look">{"".join(figures)}</div></article>\n'
+        f'{_box(f"Curves of {loss.label}")}{curves_of(loss.marked, entry.curves)}</div><div class="look">{"".join(figures)}</div></article>\n'
     )
 
 

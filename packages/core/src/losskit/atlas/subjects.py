@@ -50,6 +50,11 @@ class ImageLoss:
     missing: str = ""
     _scaled: tuple[Tensor, Tensor] | None = field(default=None, repr=False)
 
+    @property
+    def marked(self) -> str:
+        """The label, with a star for random weights and a dagger for options that are no defaults."""
+        return marked(self.label, random=self.random, note=self.note)
+
     def __call__(self, image: Tensor, clean: Tensor) -> Tensor:
         """The loss of images in [0, 1]; one number."""
         inputs = dict(self.rest)
@@ -70,6 +75,16 @@ class ImageLoss:
     def _scale(self, image: Tensor) -> Tensor:
         low, high = self.span
         return image if self.span == (0.0, 1.0) else image * (high - low) + low
+
+
+#: What a mark behind a loss's name means.
+MARKS = {"*": "random weights", "†": "drawn with options other than its defaults"}
+
+
+def marked(label: str, *, random: bool, note: str) -> str:
+    """A loss's label with its marks, as the figures of a loss in other form are not its own."""
+    marks = ("*" if random else "") + ("†" if note else "")
+    return f"{label} {marks}" if marks else label
 
 
 #: Why a loss is no subject of the atlas, where nothing went wrong.

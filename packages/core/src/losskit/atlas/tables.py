@@ -17,7 +17,7 @@ from losskit.atlas.measure import Entry, Photo
 def write_ranking(entries: Sequence[Entry], photos: Sequence[Photo], path: Path) -> None:
     """A line a loss and distortion, at strengths that cost the same PSNR."""
     header = "loss plugin network distortion strength unit psnr_db increase_over_noise_0.1 rank"
-    header += " time_over_l1 memory_over_l1"
+    header += " time_over_l1 memory_over_l1 note"
 
     def rows() -> Iterable[Sequence[object]]:
         for entry in entries:
@@ -35,6 +35,7 @@ def write_ranking(entries: Sequence[Entry], photos: Sequence[Photo], path: Path)
                     entry.ranks.get(distortion.name, ""),
                     f"{entry.cost.time:.3g}" if entry.cost else "",
                     f"{entry.cost.memory:.3g}" if entry.cost else "",
+                    entry.loss.note,
                 )
 
     _write(path, header.split(), rows())
