@@ -13,10 +13,11 @@ import skimage.metrics
 import torch
 from PIL import Image
 
-from losskit.cli import evaluate
-from losskit.cli.evaluate import batches, parse_loss, parse_range
+from losskit.cli import pairs as reading
+from losskit.cli.evaluate import parse_loss, parse_range
 from losskit.cli.heatmaps import colour
 from losskit.cli.main import main
+from losskit.cli.pairs import batches
 from losskit.cli.scoring import Scorer, student_t, summarise
 from losskit.errors import ConfigError
 
@@ -128,6 +129,15 @@ def test_losses_are_told_the_range(folders, capsys) -> None:
     assert given != pytest.approx(values[0][0], rel=1e-3)
 
 
+def test_psnr_does_not_depend_on_the_range(folders, capsys) -> None:
+    ways = ([], ["--range=-1,1"], ["--range=0,255"])
+    plain, wide, bytes_ = (
+        [row["PSNRLoss"] for row in run_json(capsys, *folders, *way)["images"]] for way in ways
+    )
+    assert wide == pytest.approx(plain, rel=1e-4)  # it was 6.02 dB low
+    assert bytes_ == pytest.approx(plain, rel=1e-4)
+
+
 def test_benchmark_options_are_those_of_skimage(folders, capsys) -> None:
     pred, target = folders
     for file in pred.iterdir():
@@ -172,11 +182,11 @@ def test_memory_is_bounded_by_area(tmp_path, monkeypatch) -> None:
     assert [len(b.names) for b in batches(items, 8, area=10)] == [1] * 5
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     read = []
-    monkeypatch.setattr(evaluate, "_AREA", 100)
+    monkeypatch.setattr(reading, "_AREA", 100)
     monkeypatch.setattr(
-        evaluate, "read_image", lambda path, size: read.append(path) or torch.zeros(1, 3, 8, 8)
+        reading, "read_image", lambda path, size: read.append(path) or torch.zeros(1, 3, 8, 8)
     )
-    pairs = evaluate.load_pairs([(str(i), *[tmp_path / "a.png"] * 2) for i in range(9)], 4)
+    pairs = reading.load_pairs([(str(i), *[tmp_path / "a.png"] * 2) for i in range(9)], 4)
     next(pairs)
     assert len(read) <= 4  # two pairs ahead, not eight
     assert len(list(pairs)) == 8

@@ -9,9 +9,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from losskit.cli.evaluate import Batch, batches, load_pairs, parse_range
+from losskit.cli.evaluate import parse_range
 from losskit.cli.images import paired_files
 from losskit.cli.listing import add_json, print_json, print_table
+from losskit.cli.pairs import Batch, batches, load_pairs
 from losskit.cli.scoring import check_device, one_line_errors
 from losskit.errors import ConfigError, LosskitError
 from losskit.spec import one_line
