@@ -6,6 +6,8 @@ import copy
 import functools
 import io
 import pickle
+import subprocess
+import sys
 import warnings
 from typing import ClassVar
 
@@ -463,3 +465,15 @@ def test_no_warning_and_no_gradient_in_evaluation() -> None:
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("error")
         assert not objective(outputs()).total.requires_grad
+
+
+def test_objectives_do_without_the_compiler() -> None:
+    """Importing it takes seconds, which those who never compile would wait for."""
+    code = (
+        "import losskit, sys, torch\n"
+        "objective = losskit.Objective([dict(type='L1Loss'), dict(type='MSELoss', start=1)])\n"
+        "objective(pred=torch.ones(2), target=torch.zeros(2))\n"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -128,9 +128,8 @@ class Objective(CompiledStepCount):
         if not self._scheduled:
             self._count_in_graph()
             return (1.0,) * len(self.terms)
-        if not must_be_one_graph():
-            factors: Factors = self._factors_outside_the_graph(outputs)
-            return factors
+        if not _must_be_one_graph():
+            return self._factors_outside_the_graph(outputs)
         if "iteration" not in outputs:
             raise ConfigError(
                 "an objective with a schedule cannot count its steps under fullgraph=True: "
@@ -139,7 +138,6 @@ class Objective(CompiledStepCount):
         self._count_in_graph()
         return self._factors_at(int(outputs["iteration"]))
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _factors_outside_the_graph(self, outputs: Mapping[str, Any]) -> Factors:
         """What the compiled code branches on: which terms count, never the iteration itself.
 
@@ -286,6 +284,19 @@ class Objective(CompiledStepCount):
         from losskit.balance import report  # it needs objectives, so it cannot come first
 
         return report(self, batches, wrt, ratio=ratio)
+
+
+def _must_be_one_graph() -> bool:
+    # While torch.compile traces, this is called for real. Importing the compiler takes seconds, so
+    # the function that breaks the graph is marked here and not where it is written.
+    if not hasattr(Objective._factors_outside_the_graph, "_torchdynamo_disable"):
+        apart = torch.compiler.disable(Objective._factors_outside_the_graph)  # type: ignore[no-untyped-call]
+        Objective._factors_outside_the_graph = apart  # type: ignore[method-assign]
+    return must_be_one_graph()
+
+
+# All that torch.compiler.assume_constant_result does.
+_must_be_one_graph._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _has_extra_state(module: nn.Module) -> bool:

@@ -62,7 +62,6 @@ class CompiledStepCount(StepCount):
         self._compiled_steps.zero_()
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def must_be_one_graph() -> bool:
     """Whether the code being compiled may not leave its graph (``fullgraph=True``).
 
