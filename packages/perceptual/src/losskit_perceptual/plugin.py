@@ -148,5 +148,6 @@ def losskit_backbones() -> list[BackboneSpec]:
             "packaged",
             "losskit_perceptual.networks.packaged:packaged_recipe",
             "real ImageNet networks that a package ships (efficientnet-lite0)",
+            packaged=("efficientnet-lite0",),
         ),
     ]

@@ -16,7 +16,7 @@ from losskit.compat import constructor_arguments
 from losskit.errors import ConfigError
 from losskit.factory import create
 from losskit.loss import has_components, input_parameters
-from losskit.registry import get_spec, list_losses
+from losskit.registry import get_spec, list_backbones, list_losses
 from losskit.spec import Example, LossSpec, one_line, resolve_target
 
 
@@ -98,7 +98,7 @@ def find_image_losses(
 
     A loss is made with its defaults, or, where these do not do (no photograph that small, an input
     missing), as its example says. A network inside is of the default architecture, or the one its
-    config names, with random weights; or with its own where ``true_weights`` asks for them and they
+    config names, with random weights; or with its own where a package ships them, where ``true_weights`` asks for them and they
     can be had, or where the config itself says which.
 
     Args:
@@ -211,12 +211,19 @@ def _ways(
     elif any(isinstance(value, nn.Module) for value in stand_ins.values()):
         # A small network given in place of the true one: the other arguments may be inputs (texts).
         needed = {key: value for key, value in example.items() if key not in stand_ins}
-    if true_weights:
+    if true_weights or _packaged(named, parameters):
         yield _Way(needed)
     if "weights" in parameters:
         yield _Way({**needed, "weights": "random"}, random=True)
     if not replaced:  # else this is the network that the options name, with its true weights
         yield _Way(example, random=True)
+
+
+def _packaged(named: Mapping[str, Any], parameters: Mapping[str, str]) -> bool:
+    """Whether the loss looks through a network whose true weights come in a package."""
+    backbone = str(named.get("backbone", parameters.get("backbone", ""))).strip("'")
+    names = {f"{spec.name}/{name}" for spec in list_backbones() for name in spec.packaged}
+    return any(backbone in (name, name.partition("/")[2]) for name in names)
 
 
 def _place(

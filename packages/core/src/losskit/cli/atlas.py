@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Write a static page of curves, gradients and costs of every installed loss that looks at "
         "images. Losses that look through a network have random weights, and the page says so, "
-        "unless --true-weights finds the true ones or --loss names weights."
+        "unless a package ships the true ones, --true-weights finds them or --loss names weights."
     )
     add = parser.add_argument
     add(
