@@ -256,6 +256,13 @@ def test_maps(folders, tmp_path, capsys) -> None:
     assert tuple(picture[brightest]) == (254, 232, 56)
 
 
+def test_maps_that_cannot_be_written_are_one_line(folders, tmp_path, capsys) -> None:
+    (tmp_path / "file").touch()
+    loss = ["--loss", "PSNRLoss:reduction=mean"]  # no map, so nothing is written before the scales
+    assert main(["eval", *map(str, folders), *loss, "--maps", str(tmp_path / "file" / "m")]) == 1
+    assert f"cannot write to {tmp_path / 'file' / 'm'}" in capsys.readouterr().err
+
+
 def test_colours_grow_lighter() -> None:
     lightness = (
         colour(torch.linspace(0, 1, 50)[None])

@@ -386,3 +386,18 @@ def test_library_run_and_animation(tmp_path) -> None:
         write_animation([], tmp_path / "a.gif")
     with pytest.raises(LosskitError, match="cannot write"):
         write_animation(run_.snapshots(), tmp_path / "no" / "a.gif")
+
+
+def test_what_a_latents_network_raises_is_one_line(files, tmp_path, monkeypatch, capsys) -> None:
+    (tmp_path / "broken_net.py").write_text(
+        "import torch\n\ndef raising():\n    raise ImportError('no part')\n\n"
+        "def narrow():\n    return torch.nn.Linear(3, 3)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    for name, message in (("raising", "no part"), ("narrow", "on a latent of (1, 5): ")):
+        argv = ["--latent-network", f"broken_net:{name}", "--allow-import", "--latent-shape", "1,5"]
+        assert main(["optimize", files[0], "--out", str(tmp_path / "out"), *argv]) == 1
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1

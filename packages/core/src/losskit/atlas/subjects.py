@@ -98,8 +98,8 @@ def find_image_losses(
 
     A loss is made with its defaults, or, where these do not do (no photograph that small, an input
     missing), as its example says. A network inside is of the default architecture, or the one its
-    config names, with random weights; or with its own where a package ships them, where ``true_weights`` asks for them and they
-    can be had, or where the config itself says which.
+    config names, with random weights; or with its own where a package ships them, where
+    ``true_weights`` asks for them and they can be had, or where the config itself says which.
 
     Args:
         names: configs (``type`` and options) to look at. The type ``"all"`` stands for all that is

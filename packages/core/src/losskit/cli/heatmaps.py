@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from losskit.cli.images import SUFFIXES, write_image
+from losskit.cli.scoring import one_line_errors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +48,7 @@ class HeatMaps:
         import torch
 
         for key, term in self.terms.items():
-            with torch.no_grad():
+            with one_line_errors(f"{key} on {name!r}"), torch.no_grad():
                 values = term(pred=pred, target=target)
             if values is None or values.ndim < 3 or values.shape[-2:] != pred.shape[-2:]:
                 self._without.add(key)
@@ -64,11 +65,12 @@ class HeatMaps:
 
     def finish(self) -> None:
         """Write the scales, and say which losses gave no map."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "scales.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(("loss", "image", "value_at_the_brightest"))
-            writer.writerows(self.scales)
+        with one_line_errors(f"cannot write to {self.folder}"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with (self.folder / "scales.csv").open("w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file)
+                writer.writerow(("loss", "image", "value_at_the_brightest"))
+                writer.writerows(self.scales)
         for key in sorted(self._without):
             print(f"losskit: {key} gives no value per pixel, so no map", file=sys.stderr)
 

@@ -138,7 +138,7 @@ def one_line_errors(what: str) -> Iterator[None]:
         yield
     except LosskitError:
         raise
-    except (ValueError, TypeError, RuntimeError, ArithmeticError, LookupError, OSError) as error:
+    except Exception as error:  # of anybody's loss or network; the chain keeps its traceback
         raise LosskitError(f"{what}: {one_line(error)}") from error
 
 
