@@ -1,48 +1,44 @@
-"""No undefined name anywhere: linters look away from annotations such as ``Float[Tensor, "b c"]``."""
+"""Public names: each is what it says, whatever was imported before it."""
 
 from __future__ import annotations
 
-import json
-import re
+import importlib
+import pkgutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-#: The shape in ``Float[Tensor, "b *shape"]``.
-_SHAPE = re.compile(r"(?<=\[Tensor, )\"[^\"]*\"(?=\])")
-FOLDERS = ("packages", "tests", "examples", "benchmarks", "docs", ".ci")
+PACKAGES = ("losskit", "losskit_gan", "losskit_perceptual", "losskit_clip", "losskit_identity")
 
 
-def undefined_names(*paths: Path) -> list[str]:
-    """What ruff's F821 finds, but for jaxtyping's axes, which are expressions to it."""
-    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F821"]
-    command += ["--no-cache", "--output-format", "json", "--exclude", "docs/_*,**/templates"]
-    done = subprocess.run([*command, *map(str, paths)], capture_output=True, text=True, check=False)
-    assert done.returncode in (0, 1), done.stderr
-    found = []
-    for fault in json.loads(done.stdout):
-        if fault["code"] != "F821":  # code that does not parse by itself: scaffolds
-            continue
-        path, place = Path(fault["filename"]), fault["location"]
-        line = path.read_text(encoding="utf-8").splitlines()[place["row"] - 1]
-        if any(m.start() < place["column"] - 1 < m.end() for m in _SHAPE.finditer(line)):
-            continue
-        found.append(f"{path}:{place['row']}: {fault['message']}")
-    return found
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_public_name_is_that_of_a_module(package: str) -> None:
+    """The module would hide the function once anything imports it."""
+    module = importlib.import_module(package)
+    assert not {info.name for info in pkgutil.iter_modules(module.__path__)} & set(module.__all__)
 
 
-def test_no_undefined_names() -> None:
-    pytest.importorskip("ruff")
-    assert undefined_names(*(ROOT / name for name in FOLDERS)) == []
+# In a process of its own: what is imported stays imported.
+WALK = """
+import importlib, pkgutil, sys, types
+package = importlib.import_module(sys.argv[1])
+def modules():
+    for info in pkgutil.iter_modules(package.__path__):
+        if info.name != "__main__":
+            importlib.import_module(f"{package.__name__}.{info.name}")
+def names():
+    return {name: getattr(package, name) for name in package.__all__}
+first = names() if sys.argv[2] == "names" else modules()
+modules()
+after = names()
+assert first in (None, after)
+wrong = [n for n, value in after.items() if isinstance(value, types.ModuleType)]
+assert not wrong, wrong
+"""
 
 
-def test_an_undefined_name_would_be_found(tmp_path) -> None:
-    pytest.importorskip("ruff")
-    (tmp_path / "a.py").write_text(
-        'def f(x: Float[Tensor, "b"], y: "Tensr") -> Float[Tensor, "b c"]:\n    return undefined(x)\n'
-    )
-    names = [fault.partition("name ")[2] for fault in undefined_names(tmp_path)]
-    assert names == ["`Float`", "`Tensor`", "`Tensr`", "`Float`", "`Tensor`", "`undefined`"]
+@pytest.mark.parametrize("first", ["names", "modules"])
+@pytest.mark.parametrize("package", PACKAGES)
+def test_public_names_stay_what_they_are_in_either_order(package: str, first: str) -> None:
+    subprocess.run([sys.executable, "-c", WALK, package, first], check=True)

@@ -21,6 +21,10 @@ class ConfigError(LosskitError, ValueError):
     """A config is malformed: an unknown key, a wrong value, a missing part."""
 
 
+class ImageTooSmallError(LosskitError, ValueError):
+    """An image is smaller than a network's poolings and kernels take."""
+
+
 class UnknownLossError(LosskitError, KeyError):
     """No installed plugin supplies a loss of this name."""
 

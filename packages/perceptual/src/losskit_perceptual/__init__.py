@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from losskit.lazy import lazy_exports
 
-# Not `ssim`: a function of its module's name would be hidden once the module is imported.
 _EXPORTS = {
     "DISTS": "losskit_perceptual.dists",
     "FFTLoss": "losskit_perceptual.frequency",
@@ -15,9 +14,9 @@ _EXPORTS = {
     "LDLLoss": "losskit_perceptual.ldl",
     "LPIPS": "losskit_perceptual.lpips",
     "LaplacianPyramidLoss": "losskit_perceptual.pyramid",
-    "MSSSIMLoss": "losskit_perceptual.ssim",
+    "MSSSIMLoss": "losskit_perceptual.structural",
     "PerceptualLoss": "losskit_perceptual.perceptual",
-    "SSIMLoss": "losskit_perceptual.ssim",
+    "SSIMLoss": "losskit_perceptual.structural",
     "StyleLoss": "losskit_perceptual.style",
     "ContextualLoss": "losskit_perceptual.contextual",
     "TransferalPerceptualLoss": "losskit_perceptual.transferal",
@@ -32,9 +31,10 @@ _EXPORTS = {
     "laplacian_pyramid": "losskit_perceptual.pyramid",
     "laplacian_pyramid_loss": "losskit_perceptual.pyramid",
     "ldl_loss": "losskit_perceptual.ldl",
-    "ms_ssim": "losskit_perceptual.ssim",
+    "ms_ssim": "losskit_perceptual.structural",
     "packaged_file": "losskit_perceptual.networks.packaged",
     "perceptual_distance": "losskit_perceptual.perceptual",
+    "ssim": "losskit_perceptual.structural",
     "style_distance": "losskit_perceptual.style",
     "transferal_perceptual_loss": "losskit_perceptual.transferal",
 }
@@ -67,6 +67,7 @@ __all__ = [
     "ms_ssim",
     "packaged_file",
     "perceptual_distance",
+    "ssim",
     "style_distance",
     "transferal_perceptual_loss",
 ]
@@ -90,7 +91,7 @@ if TYPE_CHECKING:
         laplacian_pyramid,
         laplacian_pyramid_loss,
     )
-    from losskit_perceptual.ssim import MSSSIMLoss, SSIMLoss, ms_ssim
+    from losskit_perceptual.structural import MSSSIMLoss, SSIMLoss, ms_ssim, ssim
     from losskit_perceptual.style import StyleLoss, gram_matrix, style_distance
     from losskit_perceptual.transferal import TransferalPerceptualLoss, transferal_perceptual_loss
     from losskit_perceptual.unit_features import FeatureDistance, feature_distance

@@ -9,6 +9,7 @@ from torch import Tensor
 from losskit.backbones import BackboneRecipe, shared_backbone
 from losskit.backbones.trunk import Precision
 from losskit.data_range import DataRange, RangeCheck, parse_data_range
+from losskit.errors import ImageTooSmallError
 from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction
 from losskit_perceptual.features import check_images, image_norm
@@ -74,7 +75,10 @@ class FeatureLoss(Loss):
         """
         check_images(pred, target, mask)
         self._check_range(pred=pred, target=target)
-        fake, real = self.backbone.features(pred), self.backbone.features(target, grad=False)
+        try:
+            fake, real = self.backbone.features(pred), self.backbone.features(target, grad=False)
+        except ImageTooSmallError as error:
+            raise ImageTooSmallError(f"{type(self).__name__}: pred: {error}") from error
         if (
             mask is not None
             and not self._tokens_in_rows

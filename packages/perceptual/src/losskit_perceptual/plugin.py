@@ -87,7 +87,7 @@ def _classic_losses() -> list[LossSpec]:
     return [
         LossSpec(
             "SSIMLoss",
-            "losskit_perceptual.ssim:SSIMLoss",
+            "losskit_perceptual.structural:SSIMLoss",
             "One minus structural similarity.",
             tags=("perceptual", "structural", "image"),
             example=f"{_EXAMPLES}:ssim",
@@ -95,7 +95,7 @@ def _classic_losses() -> list[LossSpec]:
         ),
         LossSpec(
             "MSSSIMLoss",
-            "losskit_perceptual.ssim:MSSSIMLoss",
+            "losskit_perceptual.structural:MSSSIMLoss",
             "One minus structural similarity over several scales.",
             tags=("perceptual", "structural", "image"),
             example=f"{_EXAMPLES}:ms_ssim",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
@@ -12,7 +13,10 @@ from torch import Tensor, nn
 from losskit.backbones.cache import Stamp, StepEntry, current_step, stamp_of
 from losskit.backbones.network import FeatureNetwork
 from losskit.backbones.trunk import PRECISIONS, Mode, Precision, Transform, trunk_for
-from losskit.errors import nearest
+from losskit.errors import ImageTooSmallError, nearest
+
+#: No network needs larger images than this for its poolings.
+_LARGEST_TRIED = 256
 
 
 class Backbone:
@@ -70,6 +74,7 @@ class Backbone:
 
         Raises:
             TypeError: the image is no floating point tensor.
+            ImageTooSmallError: it is smaller than the network's poolings and kernels take.
         """
         if not isinstance(image, Tensor) or not image.is_floating_point():
             kind = image.dtype if isinstance(image, Tensor) else type(image).__name__
@@ -123,9 +128,40 @@ class Backbone:
 
     def _compute(self, image: Tensor, layers: set[str], grad: bool) -> dict[str, Tensor]:
         names = tuple(sorted(layers))
-        values = self._run(image, names, grad)
+        try:
+            values = self._run(image, names, grad)
+        except RuntimeError as error:
+            least = self._least_side(image, names)
+            if least is None:
+                raise
+            raise ImageTooSmallError(
+                f"an image of {image.shape[-2]}x{image.shape[-1]} pixels is too small for "
+                f"{type(self.network).__name__} down to {self._deepest(names)}: each side must be at "
+                f"least {least}; use larger images or earlier layers"
+            ) from error
         self.trunk.passes += 1
         return dict(zip(names, values, strict=True))
+
+    def _least_side(self, image: Tensor, names: tuple[str, ...]) -> int | None:
+        """The smallest side of a square image that the network takes; ``None``: size is not its trouble."""
+        if image.ndim != 4 or min(image.shape[-2:]) >= _LARGEST_TRIED:
+            return None
+
+        def fits(side: int) -> bool:
+            try:
+                self._run(image.new_zeros((1, image.shape[1], side, side)), names, False)
+            except RuntimeError:
+                return False
+            return True
+
+        sides = range(min(image.shape[-2:]) + 1, _LARGEST_TRIED + 1)
+        if not fits(_LARGEST_TRIED) or fits(sides[0] - 1):
+            return None
+        return sides[bisect_left(sides, True, key=fits)]
+
+    def _deepest(self, names: tuple[str, ...]) -> str:
+        order = self.network.layer_names
+        return max(names, key=lambda name: order.index(name) if name in order else 0)
 
     def _run(self, image: Tensor, names: tuple[str, ...], grad: bool) -> tuple[Tensor, ...]:
         mode = self.trunk.mode_on(image.device.type, self.mode)

@@ -10,7 +10,7 @@ import torch
 from skimage.metrics import structural_similarity
 
 from losskit.errors import RangeWarning
-from losskit_perceptual.ssim import MSSSIMLoss, SSIMLoss, _power, ms_ssim, ssim
+from losskit_perceptual.structural import MSSSIMLoss, SSIMLoss, _power, ms_ssim, ssim
 
 
 @pytest.fixture

@@ -222,7 +222,7 @@ def ms_ssim(
 
 
 class SSIMLoss(Loss):
-    """One minus [`ssim`][losskit_perceptual.ssim.ssim]: 0 for equal images, up to 2.
+    """One minus [`ssim`][losskit_perceptual.structural.ssim]: 0 for equal images, up to 2.
 
     Args:
         data_range: the images' range: 1.0, 255 or ``(-1, 1)``; a tensor far outside warns once.
@@ -269,7 +269,7 @@ class SSIMLoss(Loss):
 
 
 class MSSSIMLoss(SSIMLoss):
-    """One minus [`ms_ssim`][losskit_perceptual.ssim.ms_ssim]: 0 for equal images, up to 1.
+    """One minus [`ms_ssim`][losskit_perceptual.structural.ms_ssim]: 0 for equal images, up to 1.
 
     Args:
         data_range: the images' range: 1.0, 255 or ``(-1, 1)``; a tensor far outside warns once.
