@@ -85,9 +85,9 @@ def test_gradcheck_and_gradgradcheck(name):
         (
             lambda: dragan_penalty(nn.Tanh(), torch.ones(2, 2), scale=-1.0),
             ValueError,
-            "scale must not be negative, not -1.0",
+            "scale must be at least 0, not -1.0",
         ),
-        (lambda: DRAGANPenalty(scale=-1.0), ValueError, "scale must not be negative, not -1.0"),
+        (lambda: DRAGANPenalty(scale=-1.0), ValueError, "scale must be at least 0, not -1.0"),
         (lambda: DRAGANPenalty(reduction="avg"), ValueError, "reduction must be one of"),
         (lambda: dragan_penalty(nn.Tanh(), None), TypeError, "real_data must be a tensor"),
         (

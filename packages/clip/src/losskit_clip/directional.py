@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from losskit.data_range import DataRange, RangeCheck, parse_data_range
-from losskit.inputs import check_rgb
+from losskit.inputs import check_number, check_rgb
 from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction, check_same_shape, reduce
 from losskit_clip.models import Tokenizer, check_model
@@ -68,8 +68,7 @@ def clip_directional_loss(
 
 
 def _check_eps(eps: float) -> None:
-    if not eps > 0:
-        raise ValueError(f"eps must be positive, not {eps!r}: a change of 0 has no direction")
+    check_number("eps", eps, above=0)  # a change of 0 has no direction
 
 
 class CLIPDirectionalLoss(Loss):

@@ -84,6 +84,19 @@ def _channels_hint(image: Tensor) -> str:
     return ""
 
 
+def check_number(
+    name: str, value: float, *, above: float | None = None, least: float | None = None
+) -> None:
+    """Raise ValueError unless an option is a finite number, above a bound or at least one."""
+    if above is not None and not value > above:
+        bound = "positive" if above == 0 else f"above {above:g}"
+        raise ValueError(f"{name} must be {bound}, not {value!r}")
+    if least is not None and not value >= least:
+        raise ValueError(f"{name} must be at least {least:g}, not {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be finite, not {value!r}")
+
+
 def check_layers(layers: Mapping[str, float]) -> dict[str, float]:
     """Layers with weights, as a dict of one's own.
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from losskit.errors import nearest
+from losskit.inputs import check_number
 from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction, reduce
 from losskit_gan.logits import Prediction, mean_over_scales
@@ -154,6 +155,8 @@ class GANLoss(Loss):
         super().__init__()
         _check_gan_type(gan_type)
         check_reduction(reduction)
+        check_number("real_label_val", real_label_val)
+        check_number("fake_label_val", fake_label_val)
         if gan_type in _WITHOUT_LABELS and (real_label_val, fake_label_val) != (1.0, 0.0):
             # MMagic takes them in silence; a config written for it must still build.
             warnings.warn(

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from losskit.inputs import check_number
 from losskit.loss import Loss
 from losskit_gan.input_gradients import Discriminator, check_images, unwrapped
 from losskit_gan.logits import Prediction, mean_over_scales
@@ -163,6 +164,8 @@ class BalancedConsistencyLoss(ConsistencyLoss):
         fake_weight: float = 10.0,
     ) -> None:
         super().__init__(shift, flip)
+        check_number("real_weight", real_weight, least=0)
+        check_number("fake_weight", fake_weight, least=0)
         self.real_weight = real_weight
         self.fake_weight = fake_weight
 

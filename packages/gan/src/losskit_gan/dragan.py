@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from losskit.inputs import check_number
 from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction, reduce
 from losskit_gan.gradient_penalty import interpolated
@@ -52,8 +53,8 @@ def dragan_penalty(
     """
     check_images(real_data, "real_data")
     check_reduction(reduction)
-    if scale < 0:
-        raise ValueError(f"scale must not be negative, not {scale!r}")
+    check_number("scale", scale, least=0)
+    check_number("center", center, least=0)
     real = real_data.detach()
     shape = (real.shape[0],) + (1,) * (real.ndim - 1)
     alpha = torch.rand(shape, device=real.device, dtype=real.dtype)
@@ -111,8 +112,8 @@ class DRAGANPenalty(Loss):
     ) -> None:
         super().__init__()
         check_reduction(reduction)
-        if scale < 0:
-            raise ValueError(f"scale must not be negative, not {scale!r}")
+        check_number("scale", scale, least=0)
+        check_number("center", center, least=0)
         self.scale = scale
         self.center = center
         self.reduction: Reduction = reduction

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from losskit.inputs import check_number
 from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction, reduce
 from losskit_gan.input_gradients import Discriminator, check_images, in_precision_of, unwrapped
@@ -72,8 +73,7 @@ def finite_difference_penalty(
     """
     check_images(images, "images")
     check_reduction(reduction)
-    if not sigma > 0:
-        raise ValueError(f"sigma must be positive, not {sigma!r}")
+    check_number("sigma", sigma, above=0)
     if noise is not None and not isinstance(noise, Tensor):
         raise TypeError(f"noise must be a tensor or None, not {type(noise).__name__}")
     if noise is not None and noise.shape != images.shape:
@@ -153,8 +153,7 @@ class FiniteDifferenceR1(Loss):
     def __init__(self, sigma: float = 0.01, reduction: Reduction = "mean") -> None:
         super().__init__()
         check_reduction(reduction)
-        if not sigma > 0:
-            raise ValueError(f"sigma must be positive, not {sigma!r}")
+        check_number("sigma", sigma, above=0)
         self.sigma = sigma
         self.reduction: Reduction = reduction
         self._looked = False

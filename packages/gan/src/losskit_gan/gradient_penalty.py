@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from losskit.inputs import check_number
 from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction
 from losskit_gan.input_gradients import (
@@ -93,6 +94,7 @@ def gradient_penalty_loss(
     images = interpolated(real_data, fake_data)
     gradients = masked(input_gradients(discriminator, images), mask)
     norms = safe_sqrt(squared_norms(gradients, norm_mode))
+    check_number("center", center, least=0)
     return reduce_samples(_deviation(norms, center, one_sided), mask, reduction)
 
 
@@ -122,6 +124,7 @@ class GradientPenaltyLoss(Loss):
         check_norm_mode(norm_mode)
         check_reduction(reduction)
         self.norm_mode = norm_mode
+        check_number("center", center, least=0)
         self.center = center
         self.one_sided = one_sided
         self.reduction: Reduction = reduction

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from losskit.backbones.trunk import Precision
 from losskit.data_range import DataRange
-from losskit.inputs import check_maps, check_pair
+from losskit.inputs import check_maps, check_number, check_pair
 from losskit.reduction import Reduction, check_reduction, reduce
 from losskit_perceptual.feature_loss import FeatureLoss
 from losskit_perceptual.features import check_layer_weights
@@ -83,8 +83,7 @@ def contextual_loss(
 
 def check_options(bandwidth: float, distance: str, spatial_weight: float, chunk_size: int) -> None:
     """Raise ValueError where an option is out of range."""
-    if bandwidth <= 0:
-        raise ValueError(f"bandwidth must be positive, not {bandwidth!r}")
+    check_number("bandwidth", bandwidth, above=0)
     if distance not in DISTANCES:
         raise ValueError(f"distance must be one of {', '.join(DISTANCES)}, not {distance!r}")
     if not 0 <= spatial_weight <= 1:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from losskit.data_range import DataRange, RangeCheck, parse_data_range
-from losskit.inputs import check_maps, check_pair
+from losskit.inputs import check_maps, check_number, check_pair
 from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction, reduce
 
@@ -55,7 +55,8 @@ def focal_frequency_loss(
         At least 0; 0 where they are equal.
 
     Raises:
-        ValueError: shapes differ or are not 4-D, or ``patch_factor`` does not divide a side.
+        ValueError: shapes differ or are not 4-D, ``patch_factor`` does not divide a side, or ``alpha``
+            is negative or not finite.
         TypeError: one of them is not floating point.
 
     References:
@@ -64,6 +65,7 @@ def focal_frequency_loss(
     """
     check_reduction(reduction)
     _check(pred, target)
+    check_number("alpha", alpha, least=0)
     b, c, h, w = pred.shape
     if patch_factor < 1 or h % patch_factor or w % patch_factor:
         raise ValueError(f"patch_factor={patch_factor!r} must divide height {h} and width {w}")
@@ -137,7 +139,7 @@ class FocalFrequencyLoss(Loss):
         data_range: the images' range: 1.0, 255 or ``(-1, 1)``; a tensor far outside warns once.
 
     Raises:
-        ValueError: ``reduction`` is unknown.
+        ValueError: ``reduction`` is unknown, or a number is out of range.
     """
 
     def __init__(
@@ -152,6 +154,9 @@ class FocalFrequencyLoss(Loss):
     ) -> None:
         super().__init__()
         check_reduction(reduction)
+        check_number("alpha", alpha, least=0)
+        if patch_factor < 1:
+            raise ValueError(f"patch_factor must be at least 1, not {patch_factor!r}")
         self.alpha = alpha
         self.patch_factor = patch_factor
         self.ave_spectrum = ave_spectrum

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from losskit.backbones.trunk import Precision
 from losskit.data_range import DataRange
+from losskit.inputs import check_number
 from losskit.reduction import Reduction, reduce
 from losskit_perceptual.feature_loss import FeatureLoss
 from losskit_perceptual.features import (
@@ -142,6 +143,8 @@ class PerceptualLoss(FeatureLoss):
         check_choice("criterion", criterion, CRITERIA)
         if backbone is None:
             check_choice("vgg_type", vgg_type, vgg.NAMES)
+        check_number("perceptual_weight", perceptual_weight, least=0)
+        check_number("style_weight", style_weight, least=0)
         if not perceptual_weight and not style_weight:
             raise ValueError("perceptual_weight and style_weight are both 0: nothing is left")
         if norm_img is not None and data_range is not None:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from losskit.data_range import DataRange, RangeCheck, parse_data_range
-from losskit.inputs import check_maps, check_pair
+from losskit.inputs import check_maps, check_number, check_pair
 from losskit.loss import Loss
 from losskit.reduction import Reduction, check_reduction, reduce
 
@@ -87,6 +87,7 @@ def laplacian_pyramid_loss(
     check_maps("pred", pred)
     if levels < 1:
         raise ValueError(f"levels must be at least 1, not {levels!r}")
+    check_number("base", base, above=0)
     # The pyramid is linear: one pyramid of the difference serves both images.
     dtype = torch.promote_types(pred.dtype, torch.float32)
     with torch.autocast(pred.device.type, enabled=False):
@@ -119,6 +120,7 @@ class LaplacianPyramidLoss(Loss):
         check_reduction(reduction)
         if levels < 1:
             raise ValueError(f"levels must be at least 1, not {levels!r}")
+        check_number("base", base, above=0)
         self.levels = levels
         self.base = base
         self.reduction: Reduction = reduction

@@ -9,15 +9,16 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from losskit.inputs import check_pair
+from losskit.inputs import check_number, check_pair
 from losskit.loss import Loss, without_gradient
 from losskit.reduction import Reduction, check_reduction, masked_loss
 
 
 def check_eps(eps: float) -> float:
-    """Raise ValueError unless Charbonnier's ``eps`` is positive; returns it."""
-    if eps <= 0:
+    """Raise ValueError unless Charbonnier's ``eps`` is positive and finite; returns it."""
+    if not eps > 0:
         raise ValueError(f"eps must be positive, not {eps!r}: sqrt has no slope at 0")
+    check_number("eps", eps)
     return eps
 
 
@@ -138,8 +139,7 @@ def huber_loss(
         doi:10.1214/aoms/1177703732.
     """
     check_pair(pred, target)
-    if delta <= 0:
-        raise ValueError(f"delta must be positive, not {delta!r}")
+    check_number("delta", delta, above=0)
     return F.huber_loss(pred, target, reduction="none", delta=delta)
 
 
@@ -260,6 +260,5 @@ class HuberLoss(PairLoss):
     def __init__(
         self, reduction: Reduction = "mean", delta: float = 1.0, sample_wise: bool = False
     ) -> None:
-        if delta <= 0:
-            raise ValueError(f"delta must be positive, not {delta!r}")
+        check_number("delta", delta, above=0)
         super().__init__(huber_loss, reduction, sample_wise, delta=delta)
