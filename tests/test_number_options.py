@@ -23,9 +23,15 @@ def numeric_options() -> list[tuple[str, str]]:
     return found
 
 
+#: Half the squared error everywhere.
+MEANT = {("core/HuberLoss", "delta", math.inf)}
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize(("loss", "option"), numeric_options())
 def test_numbers_that_are_not_finite_are_refused(loss: str, option: str, value: float) -> None:
+    if (loss, option, value) in MEANT:
+        pytest.skip("this one means something")
     case = LossCase(loss)
     with pytest.raises((ValueError, TypeError), match=option):
         call(case.loss(case.example(), **{option: value}), case.example().inputs)

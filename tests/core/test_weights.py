@@ -1,9 +1,13 @@
 """The weights cache: finding, fetching, verifying, loading, and what the command line shows."""
 
 import dataclasses
+import functools
 import hashlib
+import http.server
 import json
 import pickle
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,11 +49,36 @@ def published(tmp_path: Path) -> Path:
     return file
 
 
+class _Server(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder; ``/to/URL`` redirects there."""
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/to/"):
+            self.send_response(302)
+            self.send_header("Location", self.path.removeprefix("/to/"))
+            self.end_headers()
+        else:
+            super().do_GET()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 @pytest.fixture
-def spec(published: Path, monkeypatch: pytest.MonkeyPatch) -> WeightsSpec:
+def address(tmp_path: Path) -> Iterator[str]:
+    """Where this machine serves the temporary folder."""
+    handler = functools.partial(_Server, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture
+def spec(published: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> WeightsSpec:
     made = WeightsSpec(
         "net",
-        published.as_uri(),
+        f"{address}/remote/net-v1.pth",
         hashlib.sha256(published.read_bytes()).hexdigest(),
         "MIT",
         published.stat().st_size,
@@ -59,6 +88,35 @@ def spec(published: Path, monkeypatch: pytest.MonkeyPatch) -> WeightsSpec:
     monkeypatch.setattr(facility, "known_weights", lambda: [made])
     monkeypatch.setattr("losskit.cli.weights.known_weights", lambda: [made])
     return made
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/hostname",
+        "ftp://example.org/net.pth",
+        "http://example.org/net.pth",
+        "data:,net",
+        "/etc/hostname",
+    ],
+)
+@pytest.mark.parametrize("redirected", [False, True])
+def test_only_https_is_fetched_after_redirects_too(
+    url: str, redirected: bool, spec: WeightsSpec, address: str, cache: Path
+) -> None:
+    if redirected and url.startswith("/"):
+        pytest.skip("of the server itself")
+    wrong = dataclasses.replace(spec, url=f"{address}/to/{url}" if redirected else url)
+    with pytest.raises(WeightsError, match=r"cannot fetch 'net'.*(only https is|not allowed)"):
+        pull_weights(wrong)
+    assert not list(cache.glob("*"))
+
+
+def test_a_redirect_on_this_machine_is_followed(
+    spec: WeightsSpec, address: str, cache: Path
+) -> None:
+    moved = dataclasses.replace(spec, url=f"{address}/to/{spec.url}")
+    assert pull_weights(moved).is_file()
 
 
 def test_the_folder_is_ours_or_torchs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -236,14 +294,22 @@ def test_nothing_known_and_nothing_here(
     assert "no installed plugin names weights files" in capsys.readouterr().out
 
 
-def test_files_of_one_name_do_not_meet(cache: Path, tmp_path: Path) -> None:
+def test_files_of_one_name_do_not_meet(cache: Path, tmp_path: Path, address: str) -> None:
     specs = []
     for index, folder in enumerate(("one", "two")):
         file = tmp_path / folder / "model.pth"
         file.parent.mkdir()
         torch.save({"layer.weight": torch.full((4,), float(index))}, file)
         checksum = hashlib.sha256(file.read_bytes()).hexdigest()
-        specs.append(WeightsSpec(folder, file.as_uri(), checksum, "MIT", file.stat().st_size))
+        specs.append(
+            WeightsSpec(
+                folder,
+                f"{address}/{file.relative_to(tmp_path)}",
+                checksum,
+                "MIT",
+                file.stat().st_size,
+            )
+        )
     for spec in specs:
         pull_weights(spec)
     assert [verify_weights(spec) for spec in specs] == ["ok", "ok"]

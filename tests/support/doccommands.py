@@ -270,7 +270,7 @@ def parse_losskit(arguments: list[str], root: Path) -> argparse.Namespace:
                 module, _, attribute = BUILT_IN[name][0].partition(":")
                 configure = getattr(importlib.import_module(module), attribute)
             else:
-                configure, _ = _plugin_command(name)
+                configure, *_ = _plugin_command(name)
             parser = argparse.ArgumentParser(prog=f"losskit {name}")
             configure(parser)
             parsed = parser.parse_args(rest)

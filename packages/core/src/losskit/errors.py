@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
+
+
+def printable(text: object) -> str:
+    """A text on one line, with control characters shown as escapes: they steer a terminal."""
+    line = " ".join(part.strip() for part in str(text).splitlines())
+    return "".join(
+        repr(char)[1:-1] if unicodedata.category(char) in ("Cc", "Cf", "Cs") else char
+        for char in line
+    )
 
 
 class LosskitError(Exception):
@@ -14,7 +24,7 @@ class LosskitError(Exception):
     """
 
     def __init__(self, message: object = "") -> None:
-        super().__init__(" ".join(line.strip() for line in str(message).splitlines()))
+        super().__init__(printable(message))
 
 
 class ConfigError(LosskitError, ValueError):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from losskit.errors import PluginError
+from losskit.errors import PluginError, printable
 
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _NAME = re.compile(r"[A-Za-z][\w.-]*")
@@ -34,7 +34,7 @@ def resolve_target(target: str) -> Any:
 
 def one_line(error: object) -> str:
     """An exception's text on one line, so that messages made from it stay one line too."""
-    return " ".join(str(error).split())
+    return printable(" ".join(str(error).split()))
 
 
 def _check_strings(spec: Any, *keys: str) -> None:
@@ -42,6 +42,15 @@ def _check_strings(spec: Any, *keys: str) -> None:
         value = getattr(spec, key)
         if not isinstance(value, str):
             raise TypeError(f"{type(spec).__name__}.{key} must be a string, not {value!r}")
+        _check_printable(spec, key, value)
+
+
+def _check_printable(spec: Any, key: str, value: str) -> None:
+    if printable(value) != value and "\n" not in value:  # of lines, the caller has its own word
+        raise ValueError(
+            f"{type(spec).__name__}.{key} must not hold control characters, which steer a "
+            f"terminal, not {value!r}"
+        )
 
 
 def _check_named_target(spec: Any, what: str) -> None:
@@ -95,6 +104,8 @@ class LossSpec:
             value = getattr(self, key)
             if isinstance(value, str) or not all(isinstance(item, str) for item in value):
                 raise TypeError(f"LossSpec.{key} must be a tuple of strings, not {value!r}")
+            for item in value:
+                _check_printable(self, key, item)
             object.__setattr__(self, key, tuple(value))
         for name in (self.name, *self.aliases):
             if not _NAME.fullmatch(name):
@@ -158,15 +169,19 @@ class CommandSpec:
             it adds arguments and calls ``parser.set_defaults(run=function)``, where
             ``function(namespace)`` returns the exit code.
         summary: one line, for ``losskit --help``.
+        example: arguments that make a useful call, for the command's own help
+            (``"photo.png --out result"``).
     """
 
     name: str
     target: str
     summary: str = ""
     namespace: str = ""
+    example: str = ""
 
     def __post_init__(self) -> None:
         _check_named_target(self, "command")
+        _check_strings(self, "example")
 
 
 @dataclass(frozen=True, slots=True)

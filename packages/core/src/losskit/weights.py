@@ -10,14 +10,13 @@ import hashlib
 import os
 import re
 import tempfile
-import urllib.error
-import urllib.request
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
 
+from losskit.downloads import open_url
 from losskit.errors import WeightsError, nearest
 from losskit.spec import WeightsSpec, one_line
 
@@ -120,7 +119,7 @@ def pull_weights(spec: WeightsSpec, progress: Callable[[int, int], None] | None 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with (
-            urllib.request.urlopen(spec.url, timeout=60) as source,
+            open_url(spec.url, timeout=60) as source,
             tempfile.NamedTemporaryFile(
                 dir=path.parent, prefix=path.name, suffix=".part", delete=False
             ) as file,

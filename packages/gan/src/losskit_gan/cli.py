@@ -32,7 +32,11 @@ class _Intermixed(argparse.ArgumentParser):
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``losskit gan``."""
     commands = parser.add_subparsers(metavar="train | sample", parser_class=_Intermixed)
-    train = commands.add_parser("train", help="train a generator from a config")
+    train = commands.add_parser(
+        "train",
+        help="train a generator from a config",
+        epilog="example: losskit gan train config.yaml optimizer.lr=1e-4",
+    )
     train.add_argument("config", type=Path, help="a YAML, JSON or TOML file")
     train.add_argument(
         "overrides", nargs="*", metavar="key=value", help="change the config: optimizer.lr=1e-4"
@@ -48,7 +52,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     train.add_argument("--check", action="store_true", help="check the config and data, then stop")
     train.add_argument("--quiet", action="store_true", help="no progress bar")
     train.set_defaults(run=_train)
-    sample = commands.add_parser("sample", help="images from a trained generator")
+    sample = commands.add_parser(
+        "sample",
+        help="images from a trained generator",
+        epilog="example: losskit gan sample runs/faces --count 36 --grid",
+    )
     sample.add_argument("run_folder", type=Path, metavar="RUN", help="a run's folder or checkpoint")
     sample.add_argument("--out", type=Path, default=Path("samples"), help="folder for the PNGs")
     sample.add_argument("--count", type=int, help="images to make from noise (16)")

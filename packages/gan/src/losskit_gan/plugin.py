@@ -257,8 +257,16 @@ def losskit_presets() -> list[PresetSpec]:
 def losskit_commands() -> list[CommandSpec]:
     """Training and the demo."""
     return [
-        CommandSpec("gan", "losskit_gan.cli:configure", "train a generator, sample from it"),
         CommandSpec(
-            "demo", "losskit_gan.cli:configure_demo", "train on real photos and compare objectives"
+            "gan",
+            "losskit_gan.cli:configure",
+            "train a generator, sample from it",
+            example="train config.yaml --check",
+        ),
+        CommandSpec(
+            "demo",
+            "losskit_gan.cli:configure_demo",
+            "train on real photos and compare objectives",
+            example="--minutes 1",
         ),
     ]

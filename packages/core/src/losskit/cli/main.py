@@ -14,35 +14,75 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from losskit.errors import LosskitError, PluginWarning, nearest
+from losskit.errors import LosskitError, PluginWarning, nearest, printable
 from losskit.spec import one_line
 
-#: The core's own subcommands: name → (module with ``configure``, summary).
+#: The core's own subcommands: name → (module with ``configure``, summary, example).
 BUILT_IN = {
-    "list": ("losskit.cli.listing:configure_list", "the losses that are installed"),
-    "show": ("losskit.cli.listing:configure_show", "one loss: arguments, inputs, paper, config"),
-    "plugins": ("losskit.cli.listing:configure_plugins", "the plugins and how they loaded"),
-    "presets": ("losskit.cli.presets:configure", "published combinations of losses"),
-    "doctor": ("losskit.cli.doctor:configure", "check this installation"),
-    "eval": ("losskit.cli.evaluate:configure", "losses between images or folders of images"),
-    "optimize": ("losskit.cli.optimize:configure", "descend on an image under an objective"),
-    "balance": ("losskit.cli.balance:configure", "which term of an objective dominates"),
-    "atlas": ("losskit.cli.atlas:configure", "draw what each loss sees and costs"),
-    "weights": ("losskit.cli.weights:configure", "list, fetch and verify pretrained weights"),
-    "new": ("losskit.cli.new:configure", "write a plugin package to start from"),
-    "check": ("losskit.cli.check:configure", "run the conformance kit on a plugin or loss"),
-    "migrate": ("losskit.cli.migrate:configure", "turn an MMagic config into an objective"),
+    "list": ("losskit.cli.listing:configure_list", "the losses that are installed", "--tag pixel"),
+    "show": (
+        "losskit.cli.listing:configure_show",
+        "one loss: arguments, inputs, paper, config",
+        "CharbonnierLoss",
+    ),
+    "plugins": ("losskit.cli.listing:configure_plugins", "the plugins and how they loaded", ""),
+    "presets": ("losskit.cli.presets:configure", "published combinations of losses", "stylegan2"),
+    "doctor": ("losskit.cli.doctor:configure", "check this installation", ""),
+    "eval": (
+        "losskit.cli.evaluate:configure",
+        "losses between images or folders of images",
+        "restored/ sharp/ --loss PSNRLoss --loss SSIMLoss",
+    ),
+    "optimize": (
+        "losskit.cli.optimize:configure",
+        "descend on an image under an objective",
+        "objective.yaml --target photo.png --out descent",
+    ),
+    "balance": (
+        "losskit.cli.balance:configure",
+        "which term of an objective dominates",
+        "objective.yaml --pred restored/ --target sharp/",
+    ),
+    "atlas": (
+        "losskit.cli.atlas:configure",
+        "draw what each loss sees and costs",
+        "--loss L1Loss --loss SSIMLoss --out atlas",
+    ),
+    "weights": (
+        "losskit.cli.weights:configure",
+        "list, fetch and verify pretrained weights",
+        "list",
+    ),
+    "new": ("losskit.cli.new:configure", "write a plugin package to start from", "wavelet"),
+    "check": (
+        "losskit.cli.check:configure",
+        "run the conformance kit on a plugin or loss",
+        "core/L1Loss",
+    ),
+    "migrate": (
+        "losskit.cli.migrate:configure",
+        "turn another library's config into losskit's",
+        "esrgan.py --out esrgan.yaml",
+    ),
 }
 #: Subcommands official plugins add, so that a missing one is answered with its install.
 OFFICIAL_COMMANDS = {"gan": "losskit-gan[train]", "demo": "losskit-gan[train]"}
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse, with a suggestion for a mistyped word."""
+    """argparse with messages of one line; its help ends with an example."""
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        self.exit(2, f"{self.prog}: {message}\n")
+        self.exit(2, f"{self.prog}: {printable(message)}\n")
+
+
+class _TopParser(_Parser):
+    """The parser of ``losskit`` itself, whose help lists every command."""
+
+    def format_help(self) -> str:
+        self.epilog = _overview()
+        return super().format_help()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,13 +112,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _of_the_system(error: OSError) -> str:
     if error.filename is None or error.strerror is None:
         return one_line(error)
-    return f"{error.filename}: {error.strerror}"
+    return printable(f"{error.filename}: {error.strerror}")
 
 
 def _run(argv: list[str]) -> int:
     if "--no-plugins" in argv:  # before or behind the command
-        argv = ["--no-plugins", *(word for word in argv if word != "--no-plugins")]
-    parser = _Parser(
+        from losskit.registry import refresh
+
+        refresh(plugins=())
+        argv = [word for word in argv if word != "--no-plugins"]
+    if argv[:1] == ["help"]:
+        argv = [*argv[1:], "--help"]
+    parser = _TopParser(
         prog="losskit",
         description="Losses for image synthesis, restoration and editing, found through plugins.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -88,17 +133,12 @@ def _run(argv: list[str]) -> int:
     parser.add_argument("command", nargs="?", metavar="COMMAND")
     parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
-    if arguments.no_plugins:
-        from losskit.registry import refresh
-
-        refresh(plugins=())
     if arguments.version:
         from losskit import __version__
 
         print(__version__)
         return 0
     if arguments.command is None:
-        parser.epilog = _overview()
         parser.print_help()
         return 0
     return _dispatch(arguments.command, arguments.rest)
@@ -106,14 +146,19 @@ def _run(argv: list[str]) -> int:
 
 def _dispatch(name: str, rest: list[str]) -> int:
     if name in BUILT_IN:
-        target, summary = BUILT_IN[name]
+        target, summary, example = BUILT_IN[name]
         module, _, attribute = target.partition(":")
         configure: Callable[[argparse.ArgumentParser], None] = getattr(
             importlib.import_module(module), attribute
         )
     else:
-        configure, summary = _plugin_command(name)
-    parser = _Parser(prog=f"losskit {name}", description=summary)
+        configure, summary, example = _plugin_command(name)
+    parser = _Parser(
+        prog=f"losskit {name}",
+        description=summary,
+        epilog=f"example:\n  losskit {name} {example}".rstrip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     configure(parser)
     arguments = parser.parse_args(rest)
     run: Callable[[argparse.Namespace], int] | None = getattr(arguments, "run", None)
@@ -123,13 +168,14 @@ def _dispatch(name: str, rest: list[str]) -> int:
     return run(arguments)
 
 
-def _plugin_command(name: str) -> tuple[Callable[[argparse.ArgumentParser], None], str]:
+def _plugin_command(name: str) -> tuple[Callable[[argparse.ArgumentParser], None], str, str]:
     from losskit.registry import list_commands
     from losskit.spec import resolve_target
 
     commands = {spec.name: spec for spec in list_commands() if spec.name not in BUILT_IN}
     if name in commands:
-        return resolve_target(commands[name].target), commands[name].summary
+        found = commands[name]
+        return resolve_target(found.target), found.summary, found.example
     if name in OFFICIAL_COMMANDS:
         raise LosskitError(
             f"`losskit {name}` comes with a plugin: pip install '{OFFICIAL_COMMANDS[name]}'"
@@ -145,8 +191,10 @@ def _plugin_command(name: str) -> tuple[Callable[[argparse.ArgumentParser], None
 def _overview() -> str:
     from losskit.registry import list_commands
 
-    rows = [(name, summary) for name, (_, summary) in BUILT_IN.items()]
+    rows = [(name, summary) for name, (_, summary, _) in BUILT_IN.items()]
     rows += [
         (c.name, f"{c.summary} ({c.namespace})") for c in list_commands() if c.name not in BUILT_IN
     ]
-    return "commands:\n" + "\n".join(f"  {name:<10} {summary}" for name, summary in rows)
+    lines = [f"  {name:<10} {summary}" for name, summary in rows]
+    examples = ["  losskit list", "  losskit eval --help"]
+    return "\n".join(["commands:", *lines, "", "examples:", *examples])

@@ -26,16 +26,30 @@ _NOTES = {
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``losskit weights``."""
     actions = parser.add_subparsers(metavar="ACTION")
-    listing = actions.add_parser("list", help="the files that installed plugins can use")
+    listing = actions.add_parser(
+        "list",
+        help="the files that installed plugins can use",
+        epilog="example: losskit weights list --json",
+    )
     listing.set_defaults(run=_list)
-    pull = actions.add_parser("pull", help="fetch files into the cache and verify them")
+    pull = actions.add_parser(
+        "pull",
+        help="fetch files into the cache and verify them",
+        epilog="example: losskit weights pull --all",
+    )
     pull.add_argument("name", nargs="*", help="names from `losskit weights list`")
     pull.add_argument("--all", action="store_true", help="every file that is missing")
     pull.set_defaults(run=_pull)
-    verify = actions.add_parser("verify", help="compare files in the cache with their checksums")
+    verify = actions.add_parser(
+        "verify",
+        help="compare files in the cache with their checksums",
+        epilog="example: losskit weights verify",
+    )
     verify.add_argument("name", nargs="*", help="names (default: all that are there)")
     verify.set_defaults(run=_verify)
-    path = actions.add_parser("path", help="where a file belongs")
+    path = actions.add_parser(
+        "path", help="where a file belongs", epilog="example: losskit weights path"
+    )
     path.add_argument("name", nargs="?", help="a name (default: the cache folder itself)")
     path.set_defaults(run=_path)
     for action in (listing, pull, verify, path):

@@ -14,6 +14,11 @@ from losskit.loss import Loss, without_gradient
 from losskit.reduction import Reduction, check_reduction, masked_loss
 
 
+def _check_delta(delta: float) -> None:
+    if not delta > 0:  # infinite is half the squared error everywhere
+        raise ValueError(f"delta must be positive, not {delta!r}")
+
+
 def check_eps(eps: float) -> float:
     """Raise ValueError unless Charbonnier's ``eps`` is positive and finite; returns it."""
     if not eps > 0:
@@ -139,7 +144,7 @@ def huber_loss(
         doi:10.1214/aoms/1177703732.
     """
     check_pair(pred, target)
-    check_number("delta", delta, above=0)
+    _check_delta(delta)
     return F.huber_loss(pred, target, reduction="none", delta=delta)
 
 
@@ -260,5 +265,5 @@ class HuberLoss(PairLoss):
     def __init__(
         self, reduction: Reduction = "mean", delta: float = 1.0, sample_wise: bool = False
     ) -> None:
-        check_number("delta", delta, above=0)
+        _check_delta(delta)
         super().__init__(huber_loss, reduction, sample_wise, delta=delta)

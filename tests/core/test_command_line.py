@@ -1,0 +1,92 @@
+"""Help at every level, and nothing printed that steers a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from doccommands import parse_losskit
+
+import losskit
+from losskit.cli.main import BUILT_IN, main
+from losskit.errors import LosskitError, printable
+from losskit.registry import list_commands
+
+COMMANDS = [*BUILT_IN, *(spec.name for spec in list_commands())]
+
+
+def help_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    with contextlib.suppress(SystemExit):
+        assert main(words) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [(), ("-h",), ("--help",), ("help",)])
+def test_every_way_to_ask_lists_every_command(words: tuple[str, ...], capsys) -> None:
+    text = help_of(capsys, *words)
+    for command in COMMANDS:
+        assert re.search(rf"^  {command} +\w", text, re.M), command
+    assert "losskit eval --help" in text
+
+
+def test_help_without_plugins_leaves_theirs_out(capsys) -> None:
+    losskit.refresh()
+    try:
+        text = help_of(capsys, "--help", "--no-plugins")
+    finally:
+        losskit.refresh()
+    assert "  eval " in text
+    assert "  gan " not in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_commands_help_has_an_example_that_parses(command: str, capsys) -> None:
+    text = help_of(capsys, "help", command)
+    assert text == help_of(capsys, command, "--help")
+    (example,) = re.findall(rf"^  losskit {command}.*$", text, re.M)
+    if command != "gan":  # whose config would be read
+        parse_losskit(shlex.split(example)[1:], Path.cwd())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("gan", "train"), ("gan", "sample")]
+    + [("weights", action) for action in ("list", "pull", "verify", "path")],
+)
+def test_so_has_each_subcommands(words: tuple[str, str], capsys) -> None:
+    text = " ".join(help_of(capsys, "help", *words).split())
+    assert f"example: losskit {' '.join(words)}" in text
+
+
+@pytest.mark.parametrize("nasty", ["\x1b[31mred", "\x1b]0;title\x07", "\x7f", "\x9b1m", "a\u202eb"])
+def test_specs_take_no_control_characters(nasty: str) -> None:
+    fine = {"name": "Net", "target": "a:b"}
+    for field in ("summary", "paper", "deprecated"):
+        with pytest.raises(ValueError, match=f"LossSpec.{field} must not hold control"):
+            losskit.LossSpec(**fine, **{field: nasty})
+    with pytest.raises(ValueError, match=r"LossSpec.tags must not hold control"):
+        losskit.LossSpec(**fine, tags=(nasty,))
+    for spec in (losskit.CommandSpec, losskit.PresetSpec, losskit.BackboneSpec):
+        with pytest.raises(ValueError, match="summary must not hold control"):
+            spec("net", "a:b", summary=nasty)
+    with pytest.raises(ValueError, match=r"WeightsSpec.license must not hold control"):
+        losskit.WeightsSpec("net", "https://a.org/x.pth", None, nasty, None)
+
+
+def test_messages_and_file_names_are_free_of_them(capsys, tmp_path: Path) -> None:
+    assert "\x1b" not in str(LosskitError("bad \x1b[31m key\nof two lines"))
+    assert printable("ümlaut ½ 中") == "ümlaut ½ 中"
+    assert main(["eval", f"{tmp_path}/\x1b[31m.png", str(tmp_path)]) in (1, 2)
+    with pytest.raises(SystemExit):
+        main(["list", "\x1b[31m", "--nope"])
+    captured = capsys.readouterr()
+    assert "\x1b" not in captured.out + captured.err
+
+
+def test_a_mistyped_command_points_to_help_that_lists_them(capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(["evall"])
+    assert "did you mean 'eval'?; see `losskit --help`" in capsys.readouterr().err
