@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
@@ -276,3 +277,51 @@ def test_building_the_parser_imports_no_torch():
         "sys.exit('torch' in sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--accelerator", "cuda"], "fabric: "),
+        (["--precision", "17"], "fabric"),
+        (["--strategy", "nonsense"], "fabric"),
+    ],
+)
+def test_check_looks_at_what_the_run_needs(folder, capsys, arguments, message):
+    """Before anything is written, and before the run; on a machine without a card."""
+    if torch.cuda.is_available() and "cuda" in arguments:
+        pytest.skip("there is a card")
+    for check in (["--check"], []):
+        assert main(["gan", "train", "c.yaml", "--quiet", *check, *arguments]) == 1
+        captured = capsys.readouterr()
+        assert "is fine" not in captured.out
+        assert message in captured.err
+        assert captured.err.count("\n") == 1
+        assert not Path("run").exists()
+
+
+def test_check_says_what_is_not_installed(folder, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightning_fabric", None)
+    monkeypatch.setitem(sys.modules, "lightning.fabric", None)
+    assert main(["gan", "train", "c.yaml", "--check"]) == 1
+    assert "pip install 'losskit-gan[train]'" in capsys.readouterr().err
+    assert not Path("run").exists()
+
+
+def test_check_counts_what_is_left_out(folder, capsys):
+    Path("images/notes.txt").write_text("not an image")
+    Path("images/._0.png").write_bytes(b"not one either")
+    assert main(["gan", "train", "c.yaml", "--check"]) == 0
+    assert "3 images (1 other file left out), 2 steps" in capsys.readouterr().out
+
+
+def test_the_demo_asks_once_for_all_that_is_missing(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("losskit_gan.demo.run.find_spec", lambda name: None)
+    assert main(["demo", "--out", str(tmp_path / "demo")]) == 1
+    captured = capsys.readouterr()
+    assert not captured.out
+    needed = (
+        "skimage, matplotlib, rich, torchvision, lightning_fabric: pip install 'losskit-gan[demo]'"
+    )
+    assert needed in captured.err
+    assert not (tmp_path / "demo").exists()

@@ -384,3 +384,31 @@ def test_a_provider_outside_losskit_needs_leave():
     with pytest.raises(ConfigError, match=r"data\.options of"):
         open_source(DataConfig("builtin:faces", options={"n": 1}))
     assert not Path("builtins:list").exists()
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "._0.png", ".ipynb_checkpoints/0-checkpoint.png"])
+def test_names_that_begin_with_a_dot_are_no_data(images, name):
+    hidden = images / name
+    hidden.parent.mkdir(exist_ok=True)
+    hidden.write_bytes(b"no image at all")
+    (images / "notes.txt").write_text("a file among the images")
+    source = open_source(config(images))
+    assert [Path(found).name for found in source.names] == [f"{i}.png" for i in range(5)]
+    assert source.others == 1
+
+
+def test_hidden_names_have_no_partners_to_miss(images, tmp_path):
+    (images / "._0.png").write_bytes(b"no image at all")
+    inputs = tmp_path / "inputs"
+    inputs.mkdir()
+    for index in range(5):
+        Image.open(images / f"{index}.png").save(inputs / f"{index}.png")
+    pairs = tmp_path / "pairs"
+    pairs.mkdir()
+    for path in images.glob("[0-9].png"):
+        Image.open(path).save(pairs / path.name)
+    (inputs / ".DS_Store").write_bytes(b"")
+    (inputs / "extra.png").write_bytes((pairs / "0.png").read_bytes())
+    source = open_source(config(pairs, task="paired", inputs=str(inputs), skip_bad=True))
+    assert len(source) == 5
+    assert source.skipped == (str(inputs / "extra.png"),)

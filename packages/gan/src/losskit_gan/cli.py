@@ -95,7 +95,12 @@ def _train(arguments: argparse.Namespace) -> int:
     config = load_train_config(arguments.config, _overrides(arguments))
     trainer = Trainer(config, progress=not arguments.quiet)
     if arguments.check:
-        print(f"{arguments.config} is fine: {len(trainer.source)} images, {config.steps} steps")
+        others = trainer.source.others
+        left_out = f" ({others} other file{'s' * (others != 1)} left out)" if others else ""
+        print(
+            f"{arguments.config} is fine: {len(trainer.source)} images{left_out}, "
+            f"{config.steps} steps"
+        )
         return 0
     try:
         path = trainer.run(resume=arguments.resume)

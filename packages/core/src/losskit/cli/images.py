@@ -247,11 +247,16 @@ def paired_files(
     return [(name, left[name], right[name]) for name in sorted(left)]
 
 
+def is_hidden(relative: Path) -> bool:
+    """Whether a file, or a folder it is in, has a name that begins with a dot: no data, then."""
+    return any(part.startswith(".") for part in relative.parts)
+
+
 def _images(folder: Path, suffix: str = "") -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
-        if any(part.startswith(".") for part in relative.parts):
+        if is_hidden(relative):
             continue
         if path.suffix.lower() not in SUFFIXES or not path.is_file():
             continue

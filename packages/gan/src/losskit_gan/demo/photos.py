@@ -73,6 +73,6 @@ def _folder() -> Path:
     spec = find_spec("skimage")
     if spec is None or spec.origin is None:
         raise LosskitError(
-            "the demo's photographs come with scikit-image: pip install scikit-image"
+            "the demo's photographs come with scikit-image: pip install 'losskit-gan[demo]'"
         )
     return Path(spec.origin).parent / "data"

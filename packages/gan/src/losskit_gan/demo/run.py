@@ -79,9 +79,14 @@ def run_demo(out: Path, *, minutes: float = _MINUTES, progress: bool = True) -> 
 
 
 def _check_installed() -> None:
-    for module, package in (("skimage", "scikit-image"), ("matplotlib", "matplotlib")):
-        if find_spec(module) is None:
-            raise LosskitError(f"the demo needs {package}: pip install scikit-image matplotlib")
+    needed = ("skimage", "matplotlib", "rich", "torchvision")
+    missing = [name for name in needed if find_spec(name) is None]
+    if not any(find_spec(name) for name in ("lightning_fabric", "lightning")):
+        missing.append("lightning_fabric")
+    if missing:
+        raise LosskitError(
+            f"the demo needs {', '.join(missing)}: pip install 'losskit-gan[demo]' brings all of it"
+        )
 
 
 def _plans(out: Path, minutes: float) -> dict[str, dict[str, Any]]:

@@ -37,12 +37,14 @@ class Trainer:
         progress: show a progress bar.
 
     Raises:
-        ConfigError: a network, loss or optimiser cannot be made from it.
+        ConfigError: a network, loss or optimiser cannot be made from it, or there is no such device.
+        LosskitError: Lightning Fabric is not installed.
         DataError: an image is bad.
     """
 
     def __init__(self, config: TrainConfig, *, progress: bool = False) -> None:
         self.config = config
+        make_fabric(config)  # what the run needs and is not here is told before anything is written
         self.out = Path(config.out)
         self.progress = progress
         check_folder(self.out, "out")

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from losskit.cli.images import SUFFIXES, paired_files, unclipped, white_of
+from losskit.cli.images import SUFFIXES, is_hidden, paired_files, unclipped, white_of
 from losskit.errors import ConfigError, LosskitError
 from losskit.spec import one_line
 from losskit_gan.trainer.imports import import_named
@@ -33,6 +33,7 @@ class Source:
         read: gives one item's images as ``(c, h, w)`` uint8.
         cache: keep what was read.
         skipped: names of items left out.
+        others: how many files beside them are no images.
 
     Attributes:
         bad: indices of items that were found bad when they were read, so that nobody reads them
@@ -46,8 +47,10 @@ class Source:
         *,
         cache: bool = False,
         skipped: tuple[str, ...] = (),
+        others: int = 0,
     ) -> None:
         self.names = names
+        self.others = others
         self.skipped = skipped
         self.bad: set[int] = set()
         self._read = read
@@ -114,7 +117,8 @@ def _folder(config: DataConfig) -> Source:
     folder = Path(config.images)
     if not folder.is_dir():
         raise ConfigError(f"data.images: there is no folder {config.images!r}")
-    files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES]
+    seen = _visible(folder)
+    files = [path for path in seen if path.suffix.lower() in SUFFIXES]
     if not files:
         raise ConfigError(f"data.images: no image in {config.images!r} ({', '.join(SUFFIXES)})")
     good, skipped = _sift([(path,) for path in files], config)
@@ -123,7 +127,17 @@ def _folder(config: DataConfig) -> Source:
         lambda index: (decode(good[index][0], config.channels),),
         cache=config.cache,
         skipped=skipped,
+        others=len(seen) - len(files),
     )
+
+
+def _visible(folder: Path) -> list[Path]:
+    """All files of a folder and those in it but hidden ones, which Macs and notebooks leave there."""
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not is_hidden(path.relative_to(folder))
+    ]
 
 
 def _paired(config: DataConfig) -> Source:
@@ -150,15 +164,15 @@ def _paired(config: DataConfig) -> Source:
 def _pairs_with_holes(inputs: Path, images: Path) -> list[tuple[Path, ...]]:
     """Pairs by name; one that lacks a partner is there alone, for the sifting to leave out."""
     sides = [
-        {str(p.relative_to(folder).with_suffix("")): p for p in sorted(folder.rglob("*")) if _is(p)}
+        {
+            str(p.relative_to(folder).with_suffix("")): p
+            for p in _visible(folder)
+            if p.suffix.lower() in SUFFIXES
+        }
         for folder in (inputs, images)
     ]
     names = sorted({*sides[0], *sides[1]})
     return [tuple(side[name] for side in sides if name in side) for name in names]
-
-
-def _is(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
 def _sift(
