@@ -32,7 +32,7 @@ from losskit_gan.r1 import R1GradientPenalty
 from losskit_gan.trainer import checkpoints, state
 from losskit_gan.trainer.config import load_train_config
 from losskit_gan.trainer.fabric import make_fabric
-from losskit_gan.trainer.inference import load_generator
+from losskit_gan.trainer.inference import generator_of
 from losskit_gan.trainer.loop import Trainer
 
 BATCH = 4
@@ -362,7 +362,7 @@ def test_an_update_of_the_trainer_equals_the_joint_batchs(ran, strategy, monkeyp
                 optimizer["state"], joint["optimizers"][player]["state"], atol=1e-10, rtol=1e-8
             )
     # What was written by two can be read by one.
-    generator, _ = load_generator(folder / f"{strategy}-update", allow_import=True)
+    generator, _ = generator_of(folder / f"{strategy}-update", allow_import=True)
     torch.testing.assert_close(
         dict(generator.double().state_dict()), dict(joint["ema"]), atol=1e-6, rtol=1e-6
     )

@@ -182,7 +182,8 @@ def load_weights(
     Args:
         name_or_path: a name that ``losskit weights list`` shows, its URL, or a path:
             ``.safetensors`` (needs the safetensors package), or a file of ``torch.save``, read with
-            ``weights_only=True``. A state dict inside a mapping under ``"state_dict"`` is taken out.
+            ``weights_only=True``. A state dict inside a mapping under ``"params_ema"``,
+            ``"state_dict"`` or ``"params"`` is taken out.
         specs: where to look the name up; by default all installed plugins.
 
     Returns:
@@ -208,8 +209,10 @@ def load_weights(
             f"{path} cannot be read as plain tensors ({type(error).__name__}: {_head(error)}); "
             "save a state dict with torch.save or safetensors"
         ) from error
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
+    for key in _NESTED:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
     if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
         raise WeightsError(f"{path} holds {type(content).__name__}, not a state dict")
     for key, value in content.items():
@@ -219,6 +222,10 @@ def load_weights(
                 "save the network's state_dict() alone"
             )
     return dict(content)
+
+
+#: Where other libraries keep the state dict inside a checkpoint, the better weights first.
+_NESTED = ("params_ema", "state_dict", "params")
 
 
 def random_seed(weights: object) -> int | None:

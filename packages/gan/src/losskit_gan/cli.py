@@ -77,6 +77,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
     sample.set_defaults(run=_sample)
 
 
+def configure_export(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``losskit export``."""
+    parser.add_argument("run_folder", type=Path, metavar="RUN", help="a run's folder or checkpoint")
+    parser.add_argument(
+        "--kind",
+        choices=("safetensors", "torch", "onnx", "torch-export"),
+        default="safetensors",
+        help="weights (safetensors, torch), or a graph (onnx, torch-export)",
+    )
+    parser.add_argument("--out", type=Path, help="the file (default: in the run's folder)")
+    parser.add_argument("--no-ema", action="store_true", help="the last weights, not their average")
+    parser.add_argument(
+        "--allow-import", action="store_true", help="let the config import code outside losskit"
+    )
+    parser.set_defaults(run=_export)
+
+
 def configure_demo(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``losskit demo``."""
     parser.add_argument("--out", type=Path, default=Path("losskit-demo"), help="folder to write")
@@ -164,6 +181,20 @@ def _sample(arguments: argparse.Namespace) -> int:
     )
     for path in written:
         print(path)
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from losskit_gan.trainer.export import export_generator
+
+    path = export_generator(
+        arguments.run_folder,
+        arguments.out,
+        kind=arguments.kind,
+        use_ema=not arguments.no_ema,
+        allow_import=arguments.allow_import,
+    )
+    print(path)
     return 0
 
 

@@ -264,6 +264,12 @@ def losskit_commands() -> list[CommandSpec]:
             example="train config.yaml --check",
         ),
         CommandSpec(
+            "export",
+            "losskit_gan.cli:configure_export",
+            "write a run's generator as safetensors, torch, ONNX or a graph",
+            example="runs/faces --kind safetensors",
+        ),
+        CommandSpec(
             "demo",
             "losskit_gan.cli:configure_demo",
             "train on real photos and compare objectives",

@@ -66,7 +66,11 @@ BUILT_IN = {
     ),
 }
 #: Subcommands official plugins add, so that a missing one is answered with its install.
-OFFICIAL_COMMANDS = {"gan": "losskit-gan[train]", "demo": "losskit-gan[train]"}
+OFFICIAL_COMMANDS = {
+    "gan": "losskit-gan[train]",
+    "export": "losskit-gan[train,export]",
+    "demo": "losskit-gan[demo]",
+}
 
 
 class _Parser(argparse.ArgumentParser):

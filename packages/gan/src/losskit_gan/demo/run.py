@@ -21,7 +21,7 @@ from losskit_gan.trainer import sampling
 from losskit_gan.trainer.checkpoints import write_atomically
 from losskit_gan.trainer.config import load_train_config
 from losskit_gan.trainer.data import shrink
-from losskit_gan.trainer.inference import load_generator
+from losskit_gan.trainer.inference import generator_of
 from losskit_gan.trainer.interrupt import Stopped
 from losskit_gan.trainer.loop import Trainer
 
@@ -115,7 +115,7 @@ def _columns(plans: dict[str, dict[str, Any]]) -> list[Column]:
     lq = shrink(truth, 2)
     columns = [Column("low resolution", lq), measure("bicubic", _bicubic(lq), truth)]
     for title, plan in plans.items():
-        generator, _ = load_generator(Path(plan["out"]))
+        generator, _ = generator_of(Path(plan["out"]))
         columns.append(measure(title, sampling.run(generator, [lq], seed=0), truth))
     return [*columns, Column("truth", truth)]
 

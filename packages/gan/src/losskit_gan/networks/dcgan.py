@@ -65,5 +65,5 @@ class DCGANGenerator(nn.Module):
 
     def forward(self, noise: Float[Tensor, "b d"]) -> Float[Tensor, "b c h w"]:
         """Images of noise vectors."""
-        images: Tensor = self.last(self.blocks(self.first(noise).view(len(noise), -1, 4, 4)))
+        images: Tensor = self.last(self.blocks(self.first(noise).view(noise.shape[0], -1, 4, 4)))
         return images

@@ -137,7 +137,7 @@ class StyleGenerator(nn.Module):
 
     def synthesize(self, latents: Float[Tensor, "b layers d"]) -> Float[Tensor, "b c h w"]:
         """Images of latents, such as ones interpolated between two."""
-        x = self.constant.expand(len(latents), -1, -1, -1)
+        x = self.constant.expand(latents.shape[0], -1, -1, -1)
         image: Tensor | None = None
         for index, block in enumerate(self.blocks):
             if index:

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from losskit.errors import ConfigError, LosskitError, nearest
+from losskit.errors import ConfigError, LosskitError, WeightsError, nearest
 from losskit.spec import one_line
+from losskit.weights import load_weights
 from losskit_gan.model import GANWithCustomizedLoss
 from losskit_gan.trainer import checkpoints
 from losskit_gan.trainer.config import TrainConfig
@@ -117,11 +118,20 @@ def optimizer(config: TrainConfig, player: str, module: nn.Module) -> torch.opti
 def warm_start(model: GANWithCustomizedLoss, players: Iterable[str], path: Path) -> None:
     """Take the networks of a checkpoint; the averaged generator, which is the better start, if any.
 
+    A file that is no checkpoint of a run is a state dict of the generator: plain, ``.safetensors``,
+    or under ``params_ema``, ``state_dict`` or ``params``.
+
     Raises:
         CheckpointError: there is no whole checkpoint.
-        ConfigError: its networks have other layers.
+        ConfigError: its networks have other layers, or the file holds no state dict.
     """
-    state = checkpoints.load(checkpoints.find(path))
+    if path.is_file() and not checkpoints.is_of_a_run(path):
+        try:
+            state: dict[str, Any] = {"networks": {"generator": load_weights(path)}}
+        except WeightsError as error:
+            raise ConfigError(f"model.warm_start: {error}") from error
+    else:
+        state = checkpoints.load(checkpoints.find(path))
     for player in players:
         saved = state.get("ema") if player == "generator" else None
         saved = state["networks"].get(player) if saved is None else saved

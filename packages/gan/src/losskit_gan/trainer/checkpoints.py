@@ -171,6 +171,11 @@ def find(path: Path) -> Path:
     raise CheckpointError(f"there is no whole checkpoint in {path}")
 
 
+def is_of_a_run(path: Path) -> bool:
+    """Whether a file is a run's checkpoint by its name or the seal beside it, not a mere state dict."""
+    return _NAME.fullmatch(path.name) is not None or _seal(path).exists()
+
+
 def _newest_first(folder: Path) -> Iterator[Path]:
     named = [(p, _NAME.fullmatch(p.name)) for p in folder.glob("step-*.pt")]
     numbered = [(int(match.group(1)), path) for path, match in named if match]

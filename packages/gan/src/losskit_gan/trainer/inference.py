@@ -21,7 +21,7 @@ from losskit_gan.trainer.data import with_hole
 from losskit_gan.trainer.sources import decode
 
 
-def load_generator(
+def generator_of(
     path: Path, *, use_ema: bool = True, allow_import: bool = False
 ) -> tuple[nn.Module, TrainConfig]:
     """The generator of a run, in eval mode, and the run's config.
@@ -85,7 +85,7 @@ def write_samples(
             device is not there; ``out`` is a file; or an input would be written over.
     """
     check_folder(out, "--out")
-    generator, config = load_generator(run, use_ema=use_ema, allow_import=allow_import)
+    generator, config = generator_of(run, use_ema=use_ema, allow_import=allow_import)
     maker = _Maker(generator, config, batch=batch, device=device, seed=seed)
     if config.model.inputs == ["noise"]:
         if inputs is not None:

@@ -30,7 +30,8 @@ class ModelConfig:
         compose: paste the generator's output into the mask only (inpainting).
         ema: decay of the moving average of the generator's weights per step; 0: none.
         ema_start: step until which the average just copies.
-        warm_start: a checkpoint whose networks to start from (not its optimisers or step).
+        warm_start: a checkpoint whose networks to start from (not its optimisers or step), or a state
+            dict of the generator (``.safetensors``, ``.pth``).
         compile: run both networks through ``torch.compile``.
     """
 
