@@ -53,7 +53,7 @@ def test_each_commands_help_has_an_example_that_parses(command: str, capsys) -> 
 
 @pytest.mark.parametrize(
     "words",
-    [("gan", "train"), ("gan", "sample")]
+    [("gan", "train"), ("gan", "sample"), ("gan", "curves")]
     + [("weights", action) for action in ("list", "pull", "verify", "path")],
 )
 def test_so_has_each_subcommands(words: tuple[str, str], capsys) -> None:

@@ -297,3 +297,28 @@ class TestLegacy:
         routed = {**config, "data_info": {"pred": "fake_imgs", "target": "real_imgs"}}
         assert losskit.build(routed)(OUTPUTS).item() == 6
         assert losskit.Objective([routed])(OUTPUTS).total.item() == 6
+
+
+class Optioned(losskit.Loss):
+    def __init__(self, scale=1.0, *, net=None, names=("a",), **more) -> None:
+        super().__init__()
+
+    def forward(self, pred):
+        return pred.mean()
+
+
+@pytest.mark.parametrize(
+    ("loss", "shown"),
+    [
+        (Optioned, "Optioned()"),
+        (lambda: Optioned(1.0, names=("a",)), "Optioned()"),
+        (lambda: Optioned(2.0, net=torch.nn.ReLU()), "Optioned(scale=2.0, net=ReLU)"),
+        (lambda: Optioned(names=("b",), odd=3), "Optioned(names=('b',), more={'odd': 3})"),
+        (lambda: Optioned(1), "Optioned(scale=1)"),
+    ],
+)
+def test_a_loss_shows_the_options_that_were_changed(loss, shown) -> None:
+    made = loss()
+    assert repr(made) == shown
+    for copied in (copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
+        assert repr(copied) == shown

@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from losskit_gan.curves import loss_curves, main
+from losskit.cli import main
+from losskit_gan.curves import loss_curves
 
 ROWS = [
     {"step": 10.0, "loss_gen": 1.0, "total_gen": 1.0},
@@ -69,20 +70,18 @@ def test_bad_arguments(call, message):
 
 
 def test_command(tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        main([str(tmp_path)])
+    assert main(["gan", "curves", str(tmp_path)]) == 1
     assert "metrics.csv is missing" in capsys.readouterr().err
     (tmp_path / "metrics.csv").write_text("step,loss_gen\n1,0.5\n2,0.25\n")
-    assert main([str(tmp_path), "--title", "Mine"]) == 0
+    assert main(["gan", "curves", str(tmp_path), "--title", "Mine"]) == 0
     drawn = (tmp_path / "curves.svg").read_text()
     assert "Mine" in drawn
     (tmp_path / "curves.svg").unlink()
-    assert main([str(tmp_path / "metrics.csv"), "--title", "Mine"]) == 0
+    assert main(["gan", "curves", str(tmp_path / "metrics.csv"), "--title", "Mine"]) == 0
     assert (tmp_path / "curves.svg").read_text() == drawn
     for rows, message in (("1,x", "could not convert"), ("1,2,3", "")):
         (tmp_path / "metrics.csv").write_text(f"step,loss_gen\n{rows}\n")
-        with pytest.raises(SystemExit):
-            main([str(tmp_path)])
+        assert main(["gan", "curves", str(tmp_path)]) == 1
         error = capsys.readouterr().err
         assert f"metrics.csv is no record of a run: {message}" in error
         assert error.count("\n") == 1

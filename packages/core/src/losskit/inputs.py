@@ -43,8 +43,10 @@ def check_maps(name: str, image: Tensor) -> None:
         )
 
 
-def check_rgb(name: str, image: object) -> None:
+def check_rgb(name: str, image: object, *, may_be_empty: bool = False) -> None:
     """Raise unless it is a batch of RGB images in floating point.
+
+    A loss is a mean, so there is none of an empty batch; what looks at images alone may allow it.
 
     Raises:
         TypeError: no tensor, or of another type.
@@ -55,7 +57,7 @@ def check_rgb(name: str, image: object) -> None:
     if image.ndim != 4 or image.shape[1] != 3:
         hint = _rank_hint(image) or layout_hint(image) or _channels_hint(image)
         raise ValueError(f"{name} must have the shape (b, 3, h, w), not {tuple(image.shape)}{hint}")
-    if image.numel() == 0:
+    if image.numel() == 0 and not may_be_empty:
         raise ValueError(f"{name} must hold at least one pixel, not {tuple(image.shape)}")
 
 

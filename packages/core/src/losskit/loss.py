@@ -6,7 +6,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,20 @@ class Loss(nn.Module):
 
     #: The name a term logs it under unless the config says otherwise; ``None``: from the class name.
     loss_name: ClassVar[str | None] = None
+
+    #: The options it was made with, for ``repr``: as text, for networks among them are not to be kept.
+    _options_shown: str = ""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Note the options that differ from their defaults; subclasses write ``__init__`` as usual."""
+        loss = super().__new__(cls)
+        if args or kwargs:
+            object.__setattr__(loss, "_options_shown", _changed_options(cls, args, kwargs))
+        return loss
+
+    def extra_repr(self) -> str:
+        """The options that differ from their defaults."""
+        return self._options_shown
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Keep a tensor; one made in inference mode becomes a plain one, so that the loss can train."""
@@ -50,6 +64,26 @@ class Loss(nn.Module):
         for the discriminator). The first two are positional only: an input may be called ``weight``.
         """
         return value * weight
+
+
+def _changed_options(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+    signature = inspect.signature(cls.__init__)  # type: ignore[misc]
+    try:
+        given = signature.bind(None, *args, **kwargs).arguments
+    except TypeError:  # __init__ will say what is wrong
+        return ""
+    shown = []
+    for name, value in list(given.items())[1:]:
+        default = signature.parameters[name].default
+        if type(value) is type(default) and isinstance(value, _PLAIN) and value == default:
+            continue
+        text = repr(value) if isinstance(value, _PLAIN) else type(value).__name__
+        shown.append(f"{name}={text[:60]}{'...' * (len(text) > 60)}")
+    return ", ".join(shown)
+
+
+#: What is shown as it is; of anything else the type.
+_PLAIN = (bool, int, float, str, tuple, list, dict, type(None))
 
 
 def without_gradient(value: Any) -> Any:

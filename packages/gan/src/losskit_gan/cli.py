@@ -1,4 +1,4 @@
-"""``losskit gan train | sample`` and ``losskit demo``."""
+"""``losskit gan train | sample | curves``, ``losskit export`` and ``losskit demo``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _Intermixed(argparse.ArgumentParser):
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``losskit gan``."""
-    commands = parser.add_subparsers(metavar="train | sample", parser_class=_Intermixed)
+    commands = parser.add_subparsers(metavar="train | sample | curves", parser_class=_Intermixed)
     train = commands.add_parser(
         "train",
         help="train a generator from a config",
@@ -75,6 +75,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--allow-import", action="store_true", help="let the config import code outside losskit"
     )
     sample.set_defaults(run=_sample)
+    curves = commands.add_parser(
+        "curves",
+        help="draw a run's losses as an SVG",
+        epilog="example: losskit gan curves runs/faces",
+    )
+    curves.add_argument("run_folder", type=Path, metavar="RUN", help="a run's folder")
+    curves.add_argument("--out", type=Path, help="the SVG (default: curves.svg in that folder)")
+    curves.add_argument("--title", default="Losses by step", help="above the curves")
+    curves.add_argument("--names", nargs="+", help="which values (default: all but the totals)")
+    curves.set_defaults(run=_curves)
 
 
 def configure_export(parser: argparse.ArgumentParser) -> None:
@@ -181,6 +191,15 @@ def _sample(arguments: argparse.Namespace) -> int:
     )
     for path in written:
         print(path)
+    return 0
+
+
+def _curves(arguments: argparse.Namespace) -> int:
+    from losskit_gan.curves import draw_run
+
+    print(
+        draw_run(arguments.run_folder, arguments.out, title=arguments.title, names=arguments.names)
+    )
     return 0
 
 

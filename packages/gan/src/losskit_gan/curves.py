@@ -1,16 +1,12 @@
-"""The curves of a training run as a small SVG, legible in dark and in light.
-
-python -m losskit_gan.curves runs/faces-stylegan2 --out curves.svg
-"""
+"""The curves of a training run as a small SVG, legible in dark and in light."""
 
 from __future__ import annotations
 
-import argparse
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from losskit.errors import LosskitError
 from losskit.spec import one_line
 from losskit.svg import PALETTE, curve, document, line, number, text, ticks
 from losskit_gan.trainer.recorder import read_metrics
@@ -100,34 +96,38 @@ def _panel(
     return [*parts, curve([at(*point) for point in points], colour=PALETTE[0], width=1.5)]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Draw a run's curves; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m losskit_gan.curves", description="Draw the curves of a training run."
-    )
-    parser.add_argument("run", type=Path, help="folder of a run, with its metrics.csv")
-    parser.add_argument("--out", type=Path, help="the SVG; by default curves.svg in that folder")
-    parser.add_argument("--title", default="Losses by step")
-    parser.add_argument("--names", nargs="+", help="which values; by default all but the totals")
-    options = parser.parse_args(arguments)
-    if options.run.name == "metrics.csv":
-        options.run = options.run.parent
-    out = options.out or options.run / "curves.svg"
-    metrics = options.run / "metrics.csv"
+def draw_run(
+    run: Path,
+    out: Path | None = None,
+    *,
+    title: str = "Losses by step",
+    names: Sequence[str] | None = None,
+) -> Path:
+    """Draw a run's curves into a file.
+
+    Args:
+        run: folder of a run, with its ``metrics.csv``, or that file.
+        out: the SVG; by default ``curves.svg`` in that folder.
+        title: above the curves.
+        names: which values; by default all but the totals.
+
+    Returns:
+        The file.
+
+    Raises:
+        LosskitError: there is no record of a run, or it lacks a value of ``names``.
+    """
+    folder = run.parent if run.name == "metrics.csv" else run
+    metrics, out = folder / "metrics.csv", out or folder / "curves.svg"
+    if not metrics.is_file():
+        raise LosskitError(f"{metrics} is missing: give the folder of a training run")
     try:
-        if not metrics.is_file():
-            raise FileNotFoundError(f"{metrics} is missing: give the folder of a training run")
-        try:
-            rows = read_metrics(metrics)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{metrics} is no record of a run: {one_line(error)}") from error
-        drawing = loss_curves(rows, title=options.title, names=options.names)
-        out.write_text(drawing, encoding="utf-8")
-    except (OSError, ValueError) as error:
-        parser.exit(1, f"{parser.prog}: {error}\n")
-    sys.stdout.write(f"{out}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+        rows = read_metrics(metrics)
+    except (TypeError, ValueError) as error:
+        raise LosskitError(f"{metrics} is no record of a run: {one_line(error)}") from error
+    try:
+        drawing = loss_curves(rows, title=title, names=names)
+    except ValueError as error:
+        raise LosskitError(error) from error
+    out.write_text(drawing, encoding="utf-8")
+    return out

@@ -77,7 +77,7 @@ def face_landmarks(
         ValueError: the shape is not ``(b, 3, h, w)``.
         TypeError: it is no floating-point tensor.
     """
-    check_rgb("image", image)
+    check_rgb("image", image, may_be_empty=True)
     # A copy: who writes to it must not change what is kept.
     return _kept(*parse_data_range(data_range)).features(image, grad=False)["landmarks"].clone()
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from losskit_gan.demo.evaluate import Column
@@ -131,7 +131,7 @@ def spectrum(columns: Sequence[Column], path: Path) -> None:
         figure.savefig(path, dpi=110, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
-def _radial_power(image: Tensor, bins: int = 24) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _radial_power(image: Tensor, bins: int = 24) -> NDArray[np.float64]:
     """The luminance's power, averaged over rings of equal frequency up to Nyquist's."""
     grey = image[0].double().mean(0).numpy()
     window = np.outer(np.hanning(grey.shape[0]), np.hanning(grey.shape[1]))

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
@@ -41,7 +42,7 @@ class Samples(Dataset[dict[str, Tensor]]):
         self.source = source
         self.config = config
         self.seed = seed
-        self._order: tuple[int, np.ndarray[Any, Any]] = (-1, np.empty(0, dtype=np.int64))
+        self._order: tuple[int, NDArray[Any]] = (-1, np.empty(0, dtype=np.int64))
 
     def __getitem__(self, position: int) -> dict[str, Tensor]:
         epoch, place = divmod(position, len(self.source))
@@ -68,7 +69,7 @@ class Samples(Dataset[dict[str, Tensor]]):
             f"not one of the {len(order)} images can be used; the last is {self.source.names[index]}"
         )
 
-    def _permutation(self, epoch: int) -> np.ndarray[Any, Any]:
+    def _permutation(self, epoch: int) -> NDArray[Any]:
         if self._order[0] != epoch:
             random = np.random.default_rng([self.seed, 0, epoch])
             self._order = (epoch, random.permutation(len(self.source)))

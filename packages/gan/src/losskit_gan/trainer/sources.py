@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import UInt8
+from numpy.typing import NDArray
 from torch import Tensor
 
 from losskit.cli.images import SUFFIXES, is_hidden, paired_files, unclipped, white_of
@@ -264,7 +265,7 @@ def _array(images: Any, config: DataConfig, name: str) -> Source:
     return Source(names, read, cache=config.cache)
 
 
-def _as_tensor(pixels: np.ndarray[Any, Any], channels: int, name: str) -> Tensor:
+def _as_tensor(pixels: NDArray[Any], channels: int, name: str) -> Tensor:
     from PIL import Image
 
     if pixels.ndim == 2:
@@ -286,7 +287,7 @@ def _as_tensor(pixels: np.ndarray[Any, Any], channels: int, name: str) -> Tensor
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
-def _on_white(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _on_white(pixels: NDArray[Any]) -> NDArray[Any]:
     """RGB of RGBA: what lies under transparent pixels is often rubbish, and not to be learnt."""
     alpha = pixels[..., 3:].astype(np.uint16)
     shown = pixels[..., :3] * alpha + 255 * (255 - alpha)
