@@ -6,12 +6,14 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from losskit.errors import ConfigError
+
+_L = TypeVar("_L", bound="Loss")
 
 
 class Loss(nn.Module):
@@ -30,7 +32,7 @@ class Loss(nn.Module):
     #: The options it was made with, for ``repr``: as text, for networks among them are not to be kept.
     _options_shown: str = ""
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+    def __new__(cls: type[_L], *args: Any, **kwargs: Any) -> _L:  # beartype takes no Self here
         """Note the options that differ from their defaults; subclasses write ``__init__`` as usual."""
         loss = super().__new__(cls)
         if args or kwargs:
