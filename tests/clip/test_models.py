@@ -146,3 +146,20 @@ def test_true_weights_know_the_astronaut() -> None:
     image = torch.tensor(skimage_data.astronaut()).permute(2, 0, 1)[None] / 255
     right, wrong = loss(image, "a photo of an astronaut"), loss(image, "a photo of a cup of coffee")
     assert right < wrong - 0.05
+
+
+@pytest.mark.filterwarnings(
+    "ignore:`torch.jit:FutureWarning", "ignore:`torch.jit:DeprecationWarning"
+)
+def test_openais_file_is_refused_by_the_model_without_quickgelu(tmp_path: Path) -> None:
+    path = tmp_path / "ViT-B-32.pt"
+    torch.jit.script(torch.nn.Linear(2, 2)).save(
+        str(path)
+    )  # the kind of file that OpenAI published
+    with pytest.raises(WeightsError, match=r"QuickGELU: take model='ViT-B-32-quickgelu', not"):
+        load_model("ViT-B-32", str(path))
+    with pytest.raises(WeightsError, match="is no checkpoint of model 'ViT-B-32-quickgelu'"):
+        load_model("ViT-B-32-quickgelu", str(path))
+    torch.save({"weight": torch.zeros(1)}, path)  # a state dict may be anybody's
+    with pytest.raises(WeightsError, match="is no checkpoint of model 'ViT-B-32'"):
+        load_model("ViT-B-32", str(path))

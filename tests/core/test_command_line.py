@@ -90,3 +90,24 @@ def test_a_mistyped_command_points_to_help_that_lists_them(capsys) -> None:
     with pytest.raises(SystemExit):
         main(["evall"])
     assert "did you mean 'eval'?; see `losskit --help`" in capsys.readouterr().err
+
+
+def test_list_filters_by_words_of_name_and_summary(capsys) -> None:
+    assert main(["list", "ssim"]) == 0
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert {line.split()[0] for line in lines} == {"SSIMLoss", "MSSSIMLoss"}
+    assert main(["list", "gradient", "--plugin", "gan", "--json"]) == 0
+    assert '"name": "L1Loss"' not in capsys.readouterr().out
+    assert main(["list", "smoothness", "nonsense"]) == 1
+    assert "no loss matches" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flag", "wrong", "there"),
+    [("--tag", "adversaril", "adversarial"), ("--plugin", "nope", "perceptual")],
+)
+def test_list_names_the_tags_and_plugins_there_are(flag, wrong, there, capsys) -> None:
+    assert main(["list", flag, wrong]) == 1
+    error = capsys.readouterr().err
+    assert f"the {flag[2:]}s are" in error
+    assert there in error

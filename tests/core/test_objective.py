@@ -477,3 +477,17 @@ def test_objectives_do_without_the_compiler() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_what_is_on_its_way_from_a_device_is_waited_for(monkeypatch) -> None:
+    class Event:
+        waited = False
+
+        def synchronize(self) -> None:
+            self.waited = True
+
+    event = Event()
+    monkeypatch.setattr("losskit.nonfinite._on_its_way", lambda finite: (finite, event))
+    with pytest.raises(NonFiniteError, match="loss_broken is NaN"):
+        losskit.Objective([losskit.Term(Broken())])(outputs())
+    assert event.waited

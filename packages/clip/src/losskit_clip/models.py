@@ -6,6 +6,7 @@ import copy
 import logging
 import socket
 import urllib.request
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,8 @@ def load_model(model: str | nn.Module, weights: str | None) -> nn.Module:
         _check_reachable(model, weights, config)
     elif weights is not None and not Path(weights).is_file():
         raise WeightsError(f"there is no weights file {weights!r} for model {model!r}")
+    elif weights is not None:
+        _check_activation(model, weights)
     try:
         return open_clip.create_model(model, pretrained=weights, **options)  # type: ignore[no-any-return]
     except Exception as error:
@@ -108,6 +111,24 @@ def load_model(model: str | nn.Module, weights: str | None) -> nn.Module:
                 f"{one_line(error)[:200]})"
             ) from error
         raise _cannot_fetch(model, weights, one_line(error)[:200]) from error
+
+
+def _check_activation(model: str, path: str) -> None:
+    """OpenAI's files, TorchScript archives, were trained with QuickGELU; GELU gives other numbers."""
+    twin = f"{model}-quickgelu"
+    config = open_clip.get_model_config(model) or {}
+    if not config.get("quick_gelu") and twin in open_clip.list_models() and _is_torchscript(path):
+        raise WeightsError(
+            f"{path!r} holds OpenAI's weights, which were trained with QuickGELU: take "
+            f"model={twin!r}, not {model!r}"
+        )
+
+
+def _is_torchscript(path: str) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def _create_random(model: str) -> nn.Module:

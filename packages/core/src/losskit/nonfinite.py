@@ -31,7 +31,7 @@ class NonFiniteGuard:
                 + nearest(str(policy), _POLICIES)
             )
         self.policy = policy
-        self._pending: tuple[list[str], Tensor] | None = None
+        self._pending: tuple[list[str], Tensor, torch.cuda.Event | None] | None = None
 
     def look(self, values: Sequence[tuple[int, str, Tensor]]) -> set[int]:
         """Note which values of a step are finite.
@@ -48,7 +48,9 @@ class NonFiniteGuard:
         if self.policy == "skip":
             fine = finite.tolist()
             return {index for (index, _, _), ok in zip(values, fine, strict=True) if not ok}
-        self._pending = ([name for _, name, _ in values], finite)
+        if finite.is_cuda and torch.cuda.is_current_stream_capturing():
+            return set()  # a captured step is replayed without this code
+        self._pending = ([name for _, name, _ in values], *_on_its_way(finite))
         if finite.device.type == "cpu":
             self.check()
         return set()
@@ -61,7 +63,9 @@ class NonFiniteGuard:
         """
         if self._pending is None:
             return
-        (names, finite), self._pending = self._pending, None
+        (names, finite, arrived), self._pending = self._pending, None
+        if arrived is not None:
+            arrived.synchronize()
         if bool(finite.all()):
             return
         bad = [name for name, fine in zip(names, finite.tolist(), strict=True) if not fine]
@@ -76,3 +80,15 @@ class NonFiniteGuard:
     def __getstate__(self) -> dict[str, object]:
         """Copies and pickles start without the last step's leftovers."""
         return {**self.__dict__, "_pending": None}
+
+
+def _on_its_way(finite: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
+    """A copy for the CPU that nothing waits for yet, and the event of its arrival.
+
+    Asking the device at the next step would wait for all that was queued since: the backward pass.
+    """
+    if not finite.is_cuda:
+        return finite, None
+    host = torch.empty(finite.shape, dtype=finite.dtype, pin_memory=True)
+    host.copy_(finite, non_blocking=True)
+    return host, torch.cuda.current_stream(finite.device).record_event()

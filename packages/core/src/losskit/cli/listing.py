@@ -37,6 +37,9 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def configure_list(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``losskit list``."""
+    parser.add_argument(
+        "text", nargs="*", help="only losses that have these words in their name or summary"
+    )
     parser.add_argument("--tag", help="only losses with this tag")
     parser.add_argument("--plugin", help="only this plugin's losses")
     add_json(parser)
@@ -44,7 +47,11 @@ def configure_list(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    specs = list_losses(tag=arguments.tag, plugin=arguments.plugin)
+    specs = [
+        spec
+        for spec in list_losses(tag=arguments.tag, plugin=arguments.plugin)
+        if all(word.lower() in _searched(spec) for word in arguments.text)
+    ]
     broken = [record for record in plugins() if not record.usable and record.status != "disabled"]
     if arguments.json:
         print_json(losses=[_as_dict(spec) for spec in specs])
@@ -54,10 +61,7 @@ def _list(arguments: argparse.Namespace) -> int:
             [(s.name, s.namespace, ",".join(s.tags), s.summary) for s in specs],
         )
     else:
-        tags = {tag for spec in list_losses() for tag in spec.tags}
-        hint = nearest(arguments.tag, tags) if arguments.tag not in (None, *tags) else ""
-        hint = hint or nearest(arguments.plugin or "", [record.name for record in plugins()])
-        print(f"no loss matches{hint}; see `losskit list` and `losskit plugins`", file=sys.stderr)
+        print(f"no loss matches{_hint(arguments)}; see `losskit list`", file=sys.stderr)
     for record in broken:
         print(
             f"losskit: plugin {record.name!r} is left out ({record.status}: {record.error}); "
@@ -65,6 +69,22 @@ def _list(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return 0 if specs or arguments.json else 1
+
+
+def _searched(spec: LossSpec) -> str:
+    return " ".join((spec.qualified_name, *spec.aliases, spec.summary)).lower()
+
+
+def _hint(arguments: argparse.Namespace) -> str:
+    """What there is instead of a tag or plugin that there is not."""
+    tags = sorted({tag for spec in list_losses() for tag in spec.tags})
+    names = sorted(record.name for record in plugins())
+    if arguments.tag not in (None, *tags):
+        return f"{nearest(arguments.tag, tags)}; the tags are {', '.join(tags)}"
+    if arguments.plugin not in (None, *names):
+        return f"{nearest(arguments.plugin, names)}; the plugins are {', '.join(names)}"
+    known = [name for spec in list_losses() for name in (spec.name, *spec.aliases)]
+    return nearest(arguments.text[0], known) if arguments.text else ""
 
 
 def _as_dict(spec: LossSpec) -> dict[str, Any]:
