@@ -6,6 +6,7 @@ import pickle
 import pytest
 import torch
 
+import losskit
 from losskit.data_range import RangeCheck, parse_data_range
 from losskit.errors import RangeWarning
 
@@ -86,3 +87,33 @@ def test_it_can_be_copied_and_pickled() -> None:
     for twin in (copy.deepcopy(check), pickle.loads(pickle.dumps(check))):
         with pytest.warns(RangeWarning, match="TheLoss"):
             twin(pred=torch.full((1, 1, 2, 2), 99.0))
+
+
+class Looking(losskit.Loss):
+    def __init__(self) -> None:
+        super().__init__()
+        self.check = RangeCheck((0.0, 1.0), "Looking")
+
+    def forward(self, pred):
+        self.check(pred=pred)
+        return pred.mean()
+
+
+@pytest.mark.parametrize("how", ["alone", "in an objective", "in a model"])
+def test_the_warning_points_to_the_callers_line(how: str) -> None:
+    loss: torch.nn.Module = Looking()
+    if how == "in an objective":
+        loss = losskit.Objective([loss])
+    if how == "in a model":
+        loss = torch.nn.Sequential(loss)
+    image = torch.full((1, 3, 4, 4), 200.0)
+    with pytest.warns(RangeWarning) as caught:
+        loss({"pred": image} if how == "in an objective" else image)
+    assert caught[0].filename == __file__
+
+
+def test_a_copy_does_not_warn_again() -> None:
+    loss = Looking()
+    with pytest.warns(RangeWarning):
+        copy.deepcopy(loss)(torch.full((1, 3, 4, 4), 200.0))
+    loss(torch.full((1, 3, 4, 4), 200.0))  # warnings are errors here

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import sys
 import warnings
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -90,5 +92,24 @@ class RangeCheck:
             f"{self.argument} says {self.low:g} to {self.high:g}; scale the images or set "
             f"{self.argument}",
             RangeWarning,
-            stacklevel=4,
+            stacklevel=_level_of_the_caller(),
         )
+
+    def __deepcopy__(self, memo: dict[int, object]) -> RangeCheck:
+        """A copy warns no second time: a model that is tried as a copy first is one model."""
+        twin = copy.copy(self)
+        memo[id(self)] = twin
+        return twin
+
+
+def _level_of_the_caller() -> int:
+    """The ``stacklevel``, seen from ``_look``, of the first frame that is not torch's or ours."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and _is_inside(frame.f_globals.get("__name__", "")):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def _is_inside(module: str) -> bool:
+    package = module.partition(".")[0]
+    return package in ("torch", "losskit") or package.startswith("losskit_")
