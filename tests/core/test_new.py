@@ -126,7 +126,7 @@ def test_from_nothing_to_a_conforming_wheel(tmp_path: Path) -> None:
     report = _run([*LOSSKIT, "check", "demo_loss"], tmp_path, PYTHONPATH=path)
     author_s = time.perf_counter() - start
     assert "✓ demo_loss: 5 of 5 checks passed" in report
-    assert "✓ demo_loss/DemoLoss: 22 of 22 checks passed" in report
+    assert "✓ demo_loss/DemoLoss: 24 of 24 checks passed" in report
     assert author_s < 60
     # What the package's own CI would run, at once; the kit has been run above.
     cache = ROOT / ".mypy_cache" / "scaffold"  # torch's part of it is worth keeping

@@ -559,7 +559,7 @@ def test_wrong_options_are_told(arguments: dict[str, Any], message: str) -> None
         (
             lambda t: t.to(torch.uint8),
             TypeError,
-            "target must be a floating point tensor, not torch.uint8",
+            "target must be a floating-point tensor, not torch.uint8",
         ),
     ],
 )
@@ -568,9 +568,9 @@ def test_wrong_images_are_told(change: Any, error: type[Exception], message: str
     pred, target = images()
     with pytest.raises(error, match=message):
         loss(pred, change(target))
-    with pytest.raises(ValueError, match=r"pred must be an RGB batch \(b, 3, h, w\)"):
+    with pytest.raises(ValueError, match=r"pred must have the shape \(b, 3, h, w\)"):
         loss(pred[:, :1], target[:, :1])
-    with pytest.raises(ValueError, match="pred must hold at least one image and pixel"):
+    with pytest.raises(ValueError, match="pred must hold at least one pixel"):
         loss(pred[:0], target[:0])
     with pytest.raises(ValueError, match=r"mask must be \(b, 1, h, w\)"):
         loss(pred, target, torch.ones(2, 3, 4, 4))

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 def printable(text: object) -> str:
     """A text on one line, with control characters shown as escapes: they steer a terminal."""
     line = " ".join(part.strip() for part in str(text).splitlines())
+    if line.isprintable():
+        return line
     return "".join(
         repr(char)[1:-1] if unicodedata.category(char) in ("Cc", "Cf", "Cs") else char
         for char in line
