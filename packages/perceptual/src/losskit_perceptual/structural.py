@@ -77,23 +77,21 @@ def _maps(
 ) -> tuple[Tensor, Tensor]:
     r"""SSIM and its contrast-structure part, per window.
 
-    $E[x^2] - E[x]^2$ cancels where images are bright and flat. Half the sum $u$ and half the
-    difference $v$ of the images, each less its mean, have small squares, and say the same:
-    $2\sigma_{pt} = 2(\sigma_u^2 - \sigma_v^2)$ and $\sigma_p^2 + \sigma_t^2 = 2(\sigma_u^2 + \sigma_v^2)$.
+    $E[x^2] - E[x]^2$ cancels where images are bright and flat. The sum $u$ and the difference $v$ of
+    the images, each less its mean, have small squares, and say the same:
+    $4\sigma_{pt} = \sigma_u^2 - \sigma_v^2$ and $2(\sigma_p^2 + \sigma_t^2) = \sigma_u^2 + \sigma_v^2$.
     """
     window = _gaussian(window_size, sigma, pred)
-    c1, c2 = k[0] ** 2, k[1] ** 2
-    pred, target = pred / width, target / width
-    channels = torch.cat([(pred + target) / 2, (pred - target) / 2], dim=1)
+    c1, c2 = 2 * (k[0] * width) ** 2, 2 * (k[1] * width) ** 2
+    channels = torch.cat([pred + target, pred - target], dim=1)
     # A number to subtract, so no gradient: variances do not change with it.
     centre = channels.detach().mean((2, 3), keepdim=True)
     channels = channels - centre
     means, squares = _blur(torch.cat([channels, channels * channels], dim=1), window).chunk(2, 1)
-    var, var_apart = (squares - means**2).chunk(2, 1)
-    mean, difference = (means + centre).chunk(2, 1)
-    contrast = (2 * (var - var_apart) + c2) / (2 * (var + var_apart) + c2)
-    # 1 - (mu_p - mu_t)^2 / (mu_p^2 + mu_t^2 + c1), since mu_p - mu_t = 2 difference
-    luminance = 1 - 4 * difference**2 / (2 * (mean**2 + difference**2) + c1)
+    var_u, var_v = (squares - means**2).chunk(2, 1)
+    mean_u, mean_v = (means + centre).chunk(2, 1)
+    contrast = (var_u - var_v + c2) / (var_u + var_v + c2)
+    luminance = 1 - 2 * mean_v**2 / (mean_u**2 + mean_v**2 + c1)
     return luminance * contrast, contrast
 
 

@@ -44,14 +44,14 @@ def psnr_loss(
         raise ValueError(f"pred must have a batch axis and pixels, not shape {tuple(pred.shape)}")
     if pred.dtype in (torch.float16, torch.bfloat16):  # 1e-8 is 0 in fp16
         pred, target = pred.float(), target.float()
-    low, high = parse_data_range(data_range)
-    difference = (pred - target) / (high - low)
+    difference = pred - target
     if to_y:
         if pred.ndim != 4 or pred.shape[1] != 3:
             raise ValueError(f"to_y needs RGB images (b, 3, h, w), not {tuple(pred.shape)}")
         luma = difference.new_tensor([65.481, 128.553, 24.966]).view(1, 3, 1, 1) / 255
         difference = (difference * luma).sum(1)
-    mse = difference.square().flatten(1).mean(1)
+    low, high = parse_data_range(data_range)
+    mse = difference.square().flatten(1).mean(1) / (high - low) ** 2
     return reduce(10 / math.log(10) * torch.log(mse + 1e-8), reduction)
 
 
