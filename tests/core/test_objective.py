@@ -491,3 +491,32 @@ def test_what_is_on_its_way_from_a_device_is_waited_for(monkeypatch) -> None:
     with pytest.raises(NonFiniteError, match="loss_broken is NaN"):
         losskit.Objective([losskit.Term(Broken())])(outputs())
     assert event.waited
+
+
+def test_the_count_goes_on_between_compiled_and_plain_steps() -> None:
+    torch._dynamo.reset()
+    objective = losskit.Objective([{"type": "L1Loss"}])
+    counter = CompileCounter()
+    compiled = torch.compile(objective, fullgraph=True, backend=counter)
+    for _ in range(3):
+        compiled(outputs())
+    objective(outputs())
+    assert objective.iteration == 4
+    for _ in range(3):
+        compiled(outputs())
+    assert objective.iteration == 7
+    objective({**outputs(), "iteration": 20})  # a given iteration sets the whole count
+    assert objective.iteration == 21
+    compiled(outputs())
+    assert objective.state_dict()["_extra_state"] == 22
+    assert counter.frame_count == 1
+
+
+def test_a_compiled_run_is_gone_on_with_at_its_step() -> None:
+    torch._dynamo.reset()
+    terms = [{"type": "L1Loss"}, {"type": "MSELoss", "start": 5}]
+    objective = losskit.Objective(terms)
+    compiled = torch.compile(objective, fullgraph=True, backend="eager")
+    for i in range(5):
+        compiled({**outputs(), "iteration": i})
+    assert "loss_mse" in objective(outputs()).logs

@@ -64,9 +64,7 @@ class Objective(CompiledStepCount):
         self._guard = NonFiniteGuard(on_nonfinite)
         if isinstance(terms, (Mapping, Term, str)) or not isinstance(terms, Iterable):
             raise ConfigError(f"an objective takes a list of terms, not one {type(terms).__name__}")
-        from losskit.factory import (
-            build,
-        )  # the factory makes terms, so terms cannot import it first
+        from losskit.factory import build  # which makes terms, so it cannot come first
 
         self.terms = nn.ModuleList([build(term) for term in terms])
         if not self.terms:
@@ -126,7 +124,7 @@ class Objective(CompiledStepCount):
         if not torch.compiler.is_compiling():
             return self._factors_at(self._next_iteration(outputs))
         if not self._scheduled:
-            self._count_in_graph()
+            self.count_in_graph()
             return (1.0,) * len(self.terms)
         if not _must_be_one_graph():
             return self._factors_outside_the_graph(outputs)
@@ -135,7 +133,7 @@ class Objective(CompiledStepCount):
                 "an objective with a schedule cannot count its steps under fullgraph=True: "
                 "give it outputs['iteration'], or leave out fullgraph"
             )
-        self._count_in_graph()
+        self.count_in_graph()
         return self._factors_at(int(outputs["iteration"]))
 
     def _factors_outside_the_graph(self, outputs: Mapping[str, Any]) -> Factors:
@@ -156,6 +154,7 @@ class Objective(CompiledStepCount):
         return tuple(term.schedule.factor(iteration) or None for term in self._each())
 
     def _next_iteration(self, outputs: Mapping[str, Any]) -> int:
+        self.take_compiled_steps()
         given = outputs.get("iteration")
         # Without a schedule nothing needs the number: a tensor on a device is not waited for.
         known = given is not None and (self._scheduled or isinstance(given, int))
@@ -163,10 +162,6 @@ class Objective(CompiledStepCount):
         if self.training:
             self._steps = iteration + 1
         return iteration
-
-    def _count_in_graph(self) -> None:
-        if self.training:
-            self._compiled_steps.add_(1)
 
     def _finish(
         self, values: list[tuple[Term, dict[str, Tensor]]], outputs: Mapping[str, Any]

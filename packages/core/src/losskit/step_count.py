@@ -50,6 +50,7 @@ class CompiledStepCount(StepCount):
         super().__init__()
         zero = torch.zeros((), dtype=torch.int64)
         self.register_buffer("_compiled_steps", zero, persistent=False)
+        self._counted_in_graph = False
 
     @property
     def iteration(self) -> int:
@@ -60,6 +61,18 @@ class CompiledStepCount(StepCount):
     def iteration(self, value: int) -> None:
         self._steps = int(value)
         self._compiled_steps.zero_()
+        self._counted_in_graph = False
+
+    def count_in_graph(self) -> None:
+        """Count a training step inside compiled code."""
+        if self.training:
+            self._compiled_steps.add_(1)
+            self._counted_in_graph = True
+
+    def take_compiled_steps(self) -> None:
+        """Go on outside of compiled code from where it stopped; waits for the device that once."""
+        if self._counted_in_graph:
+            self.iteration = self.iteration
 
 
 def must_be_one_graph() -> bool:
