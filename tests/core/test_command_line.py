@@ -111,3 +111,13 @@ def test_list_names_the_tags_and_plugins_there_are(flag, wrong, there, capsys) -
     error = capsys.readouterr().err
     assert f"the {flag[2:]}s are" in error
     assert there in error
+
+
+def test_what_is_no_control_character_is_taken() -> None:
+    for text in ("ends in a space ", " ½ × σ, a\u00a0b, 中", "e\u0301"):
+        assert losskit.LossSpec("Net", "a:b", text).summary == text
+
+
+def test_a_new_line_hides_no_control_character() -> None:
+    with pytest.raises(ValueError, match=r"LossSpec.paper must not hold control"):
+        losskit.LossSpec("Net", "a:b", paper="two\nlines \x1b[31m")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from losskit.errors import PluginError, printable
+from losskit.errors import PluginError, printable, steers_terminals
 
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _NAME = re.compile(r"[A-Za-z][\w.-]*")
@@ -46,7 +46,8 @@ def _check_strings(spec: Any, *keys: str) -> None:
 
 
 def _check_printable(spec: Any, key: str, value: str) -> None:
-    if printable(value) != value and "\n" not in value:  # of lines, the caller has its own word
+    # Of new lines the caller has its own word.
+    if any(steers_terminals(char) for char in value if char != "\n"):
         raise ValueError(
             f"{type(spec).__name__}.{key} must not hold control characters, which steer a "
             f"terminal, not {value!r}"
