@@ -315,6 +315,7 @@ class Optioned(losskit.Loss):
         (lambda: Optioned(2.0, net=torch.nn.ReLU()), "Optioned(scale=2.0, net=ReLU)"),
         (lambda: Optioned(names=("b",), odd=3), "Optioned(names=('b',), more={'odd': 3})"),
         (lambda: Optioned(1), "Optioned(scale=1)"),
+        (lambda: Optioned(names=(torch.ones(2),)), "Optioned(names=(tensor([1., 1.]),))"),
     ],
 )
 def test_a_loss_shows_the_options_that_were_changed(loss, shown) -> None:

@@ -325,3 +325,11 @@ def test_the_demo_asks_once_for_all_that_is_missing(tmp_path, capsys, monkeypatc
     )
     assert needed in captured.err
     assert not (tmp_path / "demo").exists()
+
+
+def test_hidden_files_are_no_input(super_resolution):
+    Path("in/._b.png").write_bytes(b"what a Mac leaves behind")
+    Path("in/.ipynb_checkpoints").mkdir()
+    Path("in/.ipynb_checkpoints/c.png").write_bytes(Path("in/b.png").read_bytes())
+    assert main(["gan", "sample", "run", "--input", "in", "--out", "one"]) == 0
+    assert len(list(Path("one").rglob("*.png"))) == 4

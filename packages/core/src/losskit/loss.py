@@ -76,10 +76,10 @@ def _changed_options(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]
         return ""
     shown = []
     for name, value in list(given.items())[1:]:
-        default = signature.parameters[name].default
-        if type(value) is type(default) and isinstance(value, _PLAIN) and value == default:
-            continue
         text = repr(value) if isinstance(value, _PLAIN) else type(value).__name__
+        # As texts: a tuple may hold tensors, which do not compare to one truth.
+        if text == repr(signature.parameters[name].default):
+            continue
         shown.append(f"{name}={text[:60]}{'...' * (len(text) > 60)}")
     return ", ".join(shown)
 

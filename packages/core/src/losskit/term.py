@@ -86,6 +86,7 @@ class Term(nn.Module):
             n for n, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
         ]
         open_ended = len(named) < len(parameters)
+        self._by_key = {output_key(loss, own): own for own in named}
         self.data_info = None
         if data_info is not None and not self_routed:
             self.data_info = self._checked_routes(data_info, named, open_ended)
@@ -121,8 +122,7 @@ class Term(nn.Module):
 
     def _argument(self, name: str, named: Sequence[str]) -> str:
         """The loss's own name of an argument: aliases resolved."""
-        by_key = {output_key(self.loss, own): own for own in named}
-        return by_key.get(name) or compat.input_name(self.type_name, name, named)
+        return self._by_key.get(name) or compat.input_name(self.type_name, name, named)
 
     def route(self, outputs: Mapping[str, Any], **given: Any) -> dict[str, Any]:
         """The loss's arguments, taken from a model's outputs; ``given`` ones come first.

@@ -22,7 +22,7 @@ from losskit_perceptual.networks.families import find_recipe
 
 _EPS = 1e-5  # of the paper's relative distance, equation 2
 # A feature at the target's mean has no direction; below this length it is not scaled to 1 either, so
-# that its gradient stays bounded. Centred features of trained networks are around 1 to 100 long.
+# that its gradient stays bounded. Centred features of EfficientNet-Lite0 are 0.6 to 34 long.
 _LEAST_LENGTH = 1e-3
 DISTANCES = ("cosine", "l1", "l2")
 

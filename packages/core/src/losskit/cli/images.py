@@ -247,20 +247,25 @@ def paired_files(
     return [(name, left[name], right[name]) for name in sorted(left)]
 
 
-def is_hidden(relative: Path) -> bool:
-    """Whether a file, or a folder it is in, has a name that begins with a dot: no data, then."""
-    return any(part.startswith(".") for part in relative.parts)
+def visible_files(folder: Path) -> list[Path]:
+    """All files of a folder and of those in it, sorted, but hidden ones, which are no data.
+
+    Macs (``._0001.png``) and notebooks (``.ipynb_checkpoints``) leave these behind.
+    """
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
 
 
 def _images(folder: Path, suffix: str = "") -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        if is_hidden(relative):
+    for path in visible_files(folder):
+        if path.suffix.lower() not in SUFFIXES:
             continue
-        if path.suffix.lower() not in SUFFIXES or not path.is_file():
-            continue
-        name = str(relative.with_suffix(""))
+        name = str(path.relative_to(folder).with_suffix(""))
         if not name.endswith(suffix):
             raise LosskitError(f"the name of {path} does not end in {suffix!r}")
         name = name.removesuffix(suffix)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -125,21 +126,18 @@ def _write_graph(generator: nn.Module, config: TrainConfig, out: Path) -> None:
         torch.export.save(torch.export.export(generator, inputs, dynamic_shapes=shapes), out)
 
 
-class _tracing:  # noqa: N801  # a context
+@contextmanager
+def _tracing(kind: str) -> Iterator[None]:
     """Tell in one line what cannot be traced."""
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, Exception) and not isinstance(error, OSError):
-            raise LosskitError(
-                f"this generator cannot be exported as {self.kind}, take safetensors: "
-                f"{one_line(error)[:200]}"
-            ) from error
+    try:
+        yield
+    except OSError:  # of the file
+        raise
+    except Exception as error:
+        raise LosskitError(
+            f"this generator cannot be exported as {kind}, take safetensors: "
+            f"{one_line(error)[:200]}"
+        ) from error
 
 
 def _example(

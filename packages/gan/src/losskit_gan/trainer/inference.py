@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from losskit.cli.images import SUFFIXES
+from losskit.cli.images import SUFFIXES, visible_files
 from losskit.errors import ConfigError
 from losskit.spec import one_line
 from losskit_gan.trainer import assemble, checkpoints, sampling
@@ -198,7 +198,7 @@ def _item(path: Path, config: TrainConfig, seed: list[int]) -> dict[str, Tensor]
 def _image_files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    files = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in SUFFIXES and p.is_file()]
+    files = [file for file in visible_files(path) if file.suffix.lower() in SUFFIXES]
     if not files:
         raise ConfigError(f"there is no image at {path}")
     return files

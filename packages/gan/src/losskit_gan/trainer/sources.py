@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from losskit.cli.images import SUFFIXES, is_hidden, paired_files, unclipped, white_of
+from losskit.cli.images import SUFFIXES, paired_files, unclipped, visible_files, white_of
 from losskit.errors import ConfigError, LosskitError
 from losskit.spec import one_line
 from losskit_gan.trainer.imports import import_named
@@ -118,7 +118,7 @@ def _folder(config: DataConfig) -> Source:
     folder = Path(config.images)
     if not folder.is_dir():
         raise ConfigError(f"data.images: there is no folder {config.images!r}")
-    seen = _visible(folder)
+    seen = visible_files(folder)
     files = [path for path in seen if path.suffix.lower() in SUFFIXES]
     if not files:
         raise ConfigError(f"data.images: no image in {config.images!r} ({', '.join(SUFFIXES)})")
@@ -130,15 +130,6 @@ def _folder(config: DataConfig) -> Source:
         skipped=skipped,
         others=len(seen) - len(files),
     )
-
-
-def _visible(folder: Path) -> list[Path]:
-    """All files of a folder and those in it but hidden ones, which Macs and notebooks leave there."""
-    return [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not is_hidden(path.relative_to(folder))
-    ]
 
 
 def _paired(config: DataConfig) -> Source:
@@ -167,7 +158,7 @@ def _pairs_with_holes(inputs: Path, images: Path) -> list[tuple[Path, ...]]:
     sides = [
         {
             str(p.relative_to(folder).with_suffix("")): p
-            for p in _visible(folder)
+            for p in visible_files(folder)
             if p.suffix.lower() in SUFFIXES
         }
         for folder in (inputs, images)
