@@ -13,15 +13,15 @@ from losskit_perceptual.contextual import DISTANCES, ContextualLoss, contextual_
 
 
 def _loops(pred: np.ndarray, target: np.ndarray, h: float, distance: str) -> float:
-    """Equations 2 to 5 for one sample, ``(c, n)`` each, one number at a time."""
+    """Equations 2 to 5 for one sample, ``(c, n)`` and ``(c, m)``, one number at a time."""
     if distance == "cosine":
         mean = target.mean(1, keepdims=True)
         pred, target = pred - mean, target - mean
-    n = pred.shape[1]
-    similarity = np.zeros((n, n))
+    n, m = pred.shape[1], target.shape[1]
+    similarity = np.zeros((n, m))
     for i in range(n):
-        row = np.zeros(n)
-        for j in range(n):
+        row = np.zeros(m)
+        for j in range(m):
             a, b = pred[:, i], target[:, j]
             if distance == "cosine":
                 row[j] = 1 - a @ b / (np.linalg.norm(a) * np.linalg.norm(b))
@@ -36,8 +36,12 @@ def _loops(pred: np.ndarray, target: np.ndarray, h: float, distance: str) -> flo
 
 @pytest.mark.parametrize("distance", ["cosine", "l1", "l2"])
 @pytest.mark.parametrize("chunk_size", [1024, 5])
-def test_equals_the_paper_for_each_sample_of_a_batch(distance: str, chunk_size: int) -> None:
-    pred, target = torch.rand(2, 3, 4, 3, 4, dtype=torch.float64)
+@pytest.mark.parametrize("size", [(3, 4), (2, 3), (5, 4)])
+def test_equals_the_paper_for_each_sample_of_a_batch(
+    distance: str, chunk_size: int, size: tuple[int, int]
+) -> None:
+    pred = torch.rand(3, 4, 3, 4, dtype=torch.float64)
+    target = torch.rand(3, 4, *size, dtype=torch.float64)
     ours = contextual_loss(pred, target, distance=distance, chunk_size=chunk_size, reduction="none")
     for i in range(3):
         expected = _loops(pred[i].flatten(1).numpy(), target[i].flatten(1).numpy(), 0.5, distance)

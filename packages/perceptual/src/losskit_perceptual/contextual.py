@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from losskit.backbones.trunk import Precision
 from losskit.data_range import DataRange
-from losskit.inputs import check_maps, check_number, check_pair
+from losskit.inputs import check_floating, check_maps, check_number
 from losskit.reduction import Reduction, check_reduction, reduce
 from losskit_perceptual.feature_loss import FeatureLoss
 from losskit_perceptual.features import check_layer_weights
@@ -29,7 +29,7 @@ DISTANCES = ("cosine", "l1", "l2")
 
 def contextual_loss(
     pred: Float[Tensor, "b c h w"],
-    target: Float[Tensor, "b c h w"],
+    target: Float[Tensor, "#b c i j"],
     *,
     bandwidth: float = 0.5,
     distance: str = "cosine",
@@ -48,11 +48,13 @@ def contextual_loss(
 
     Args:
         pred: features in any range, a network's layer or image patches.
-        target: of the same shape; gets no gradient.
+        target: with as many channels, of any size, and of pred's batch or one sample for all; gets no
+            gradient. The paper samples as many features of each; here $i$ runs over pred's, $j$ over
+            target's.
         bandwidth: $h > 0$; the paper's is 0.5 for style transfer and 0.1 for super-resolution.
         distance: ``"cosine"`` (centred by the target's mean, the paper's), ``"l1"`` or ``"l2"``
             (squared).
-        spatial_weight: of positions, in [0, 1]; CoBi's is 0.1.
+        spatial_weight: of positions, in [0, 1], as shares of each one's sides; CoBi's is 0.1.
         chunk_size: rows at once; smaller needs less memory.
         reduction: over samples: ``"mean"``, ``"sum"``, or ``"none"`` for one value a sample.
 
@@ -60,7 +62,7 @@ def contextual_loss(
         At least 0; near 0 where they are equal and their features distinct.
 
     Raises:
-        ValueError: shapes differ or are not 4-D, or an option is out of range.
+        ValueError: shapes are not 4-D, batches or channels differ, or an option is out of range.
         TypeError: one of them is not floating point.
 
     References:
@@ -70,14 +72,22 @@ def contextual_loss(
         as in its public implementations, after).
     """
     check_reduction(reduction)
-    check_pair(pred, target)
-    check_maps("pred", pred)
+    for name, maps in (("pred", pred), ("target", target)):
+        check_floating(name, maps)
+        check_maps(name, maps)
+        if maps.numel() == 0:
+            raise ValueError(f"{name} must hold at least one element, not {tuple(maps.shape)}")
+    if target.shape[0] not in (1, pred.shape[0]) or target.shape[1] != pred.shape[1]:
+        raise ValueError(
+            "target must have pred's channels, and its batch or 1, not "
+            f"{tuple(target.shape)} for {tuple(pred.shape)}"
+        )
     check_options(bandwidth, distance, spatial_weight, chunk_size)
     dtype = torch.promote_types(pred.dtype, torch.float32)
     with torch.autocast(pred.device.type, enabled=False):
         rows, columns = _prepared(pred.to(dtype), target.detach().to(dtype), distance)
-        grid = _positions(pred, dtype) if spatial_weight else None
-        best = _best_matches(rows, columns, grid, bandwidth, distance, spatial_weight, chunk_size)
+        grids = (_positions(pred, dtype), _positions(target, dtype)) if spatial_weight else None
+        best = _best_matches(rows, columns, grids, bandwidth, distance, spatial_weight, chunk_size)
         return reduce(-torch.log((best.mean(1) + _EPS).clamp_max(1.0)), reduction)
 
 
@@ -127,7 +137,7 @@ def _similarity(distances: Tensor, bandwidth: float) -> Tensor:
 def _best_matches(
     rows: Tensor,
     columns: Tensor,
-    grid: Tensor | None,
+    grids: tuple[Tensor, Tensor] | None,
     bandwidth: float,
     distance: str,
     spatial_weight: float,
@@ -137,8 +147,8 @@ def _best_matches(
 
     def chunk_best(chunk: Tensor, columns: Tensor, places: Tensor | None) -> Tensor:
         similarity = _similarity(_distances(chunk, columns, distance), bandwidth)
-        if places is not None and grid is not None:
-            near = _similarity(_distances(places, grid, "l2"), bandwidth)
+        if places is not None and grids is not None:
+            near = _similarity(_distances(places, grids[1], "l2"), bandwidth)
             similarity = (1 - spatial_weight) * similarity + spatial_weight * near
         return similarity.amax(1)
 
@@ -146,7 +156,7 @@ def _best_matches(
     several = rows.shape[1] > chunk_size and rows.requires_grad
     for start in range(0, rows.shape[1], chunk_size):
         chunk = rows[:, start : start + chunk_size]
-        places = None if grid is None else grid[:, start : start + chunk_size]
+        places = None if grids is None else grids[0][:, start : start + chunk_size]
         if several:
             found: Tensor = checkpoint(chunk_best, chunk, columns, places, use_reentrant=False)
         else:
@@ -222,7 +232,8 @@ class ContextualLoss(FeatureLoss):
 
         Args:
             pred: an RGB batch ``(b, 3, h, w)`` in ``data_range``.
-            target: of the same shape; gets no gradient.
+            target: ``(b, 3, h', w')``, or one image ``(1, 3, h', w')`` for all; of any size that the
+                network takes. Gets no gradient.
 
         Returns:
             A scalar, or ``(b,)`` for ``reduction="none"``; at least 0, and 0 where they are equal.
@@ -231,7 +242,7 @@ class ContextualLoss(FeatureLoss):
             ValueError: shapes do not fit.
             TypeError: an image is no floating point tensor.
         """
-        fake, real = self.features(pred, target)
+        fake, real = self.features(pred, target, unaligned=True)
         values = [
             weight
             * contextual_loss(

@@ -65,20 +65,35 @@ class FeatureLoss(Loss):
         self._check_range = RangeCheck(span, type(self).__name__, range_argument)
 
     def features(
-        self, pred: Tensor, target: Tensor, mask: Tensor | None = None
+        self,
+        pred: Tensor,
+        target: Tensor,
+        mask: Tensor | None = None,
+        *,
+        unaligned: bool = False,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Both images' features by layer, the target's without gradient.
+
+        Args:
+            pred: RGB images.
+            target: of the same shape.
+            mask: how much each place counts, ``(b, 1, h, w)``.
+            unaligned: the loss compares no places, so target may be of another size, or one image
+                for all of pred, whose features are then of a batch of 1.
 
         Raises:
             ValueError: shapes do not fit, or the mask would lie wrong on the network's tokens.
             TypeError: an image is no floating point tensor.
         """
-        check_images(pred, target, mask)
+        check_images(pred, target, mask, unaligned=unaligned)
         self._check_range(pred=pred, target=target)
+        name = "pred"
         try:
-            fake, real = self.backbone.features(pred), self.backbone.features(target, grad=False)
+            fake = self.backbone.features(pred)
+            name = "target"
+            real = self.backbone.features(target, grad=False)
         except ImageTooSmallError as error:
-            raise ImageTooSmallError(f"{type(self).__name__}: pred: {error}") from error
+            raise ImageTooSmallError(f"{type(self).__name__}: {name}: {error}") from error
         if (
             mask is not None
             and not self._tokens_in_rows

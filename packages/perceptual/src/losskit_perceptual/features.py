@@ -132,12 +132,32 @@ def image_norm(norm: InputNorm, span: tuple[float, float], use_input_norm: bool)
     return replace(norm, low=low, high=high) if use_input_norm else InputNorm(low=low, high=high)
 
 
-def check_images(pred: Tensor, target: Tensor, mask: Tensor | None = None) -> None:
-    """Raise unless these are floating point image batches of one shape, and a mask that fits."""
-    check_same_shape(pred, target)
+def check_images(
+    pred: Tensor, target: Tensor, mask: Tensor | None = None, *, unaligned: bool = False
+) -> None:
+    """Raise unless these are floating point image batches that go together, and a mask that fits.
+
+    Args:
+        pred: images.
+        target: of the same shape.
+        mask: ``(b, 1, h, w)``, of pred's size.
+        unaligned: what is compared has no places, so target may be of another size, or one image.
+    """
+    if not unaligned:
+        check_same_shape(pred, target)
     check_rgb("pred", pred)
     check_rgb("target", target)
+    if target.shape[0] not in (1, pred.shape[0]):  # unaligned
+        raise ValueError(
+            f"target must hold one image, or one for each of pred's {pred.shape[0]}, "
+            f"not {target.shape[0]}"
+        )
     if mask is not None:
+        if target.shape[2:] != pred.shape[2:]:
+            raise ValueError(
+                "mask counts the same places of both images, so target must be of pred's size "
+                f"{tuple(pred.shape[2:])}, not {tuple(target.shape[2:])}"
+            )
         fits = mask.ndim == 4 and mask.shape[1] == 1 and mask.shape[2:] == pred.shape[2:]
         if not fits or mask.shape[0] not in (1, pred.shape[0]):
             raise ValueError(

@@ -185,7 +185,9 @@ class PerceptualLoss(FeatureLoss):
 
         Args:
             pred: an RGB batch ``(b, 3, h, w)`` in the range the loss was told.
-            target: of the same shape; gets no gradient.
+            target: of the same shape; gets no gradient. Where ``perceptual_weight`` is 0, it may be of
+                another size, or one image, the style of all, as for
+                [`StyleLoss`][losskit_perceptual.style.StyleLoss].
             mask: how much each place counts, ``(b, 1, h, w)`` in [0, 1]; all places if left out.
 
         Returns:
@@ -196,7 +198,7 @@ class PerceptualLoss(FeatureLoss):
             ValueError: shapes do not fit.
             TypeError: an image is no floating point tensor.
         """
-        fake, real = self.features(pred, target, mask)
+        fake, real = self.features(pred, target, mask, unaligned=not self.perceptual_weight)
         parts: dict[str, Tensor] = {}
         if self.perceptual_weight:
             parts["perceptual"] = self.perceptual_weight * perceptual_distance(

@@ -142,11 +142,12 @@ def style_distance(
 
     Args:
         pred: features by layer.
-        target: features by layer; the caller sees to it that they take no gradient.
+        target: features by layer, of any size, of pred's batch or of one image, the style of all;
+            the caller sees to it that they take no gradient.
         weights: by layer; both mappings hold these layers.
         criterion: ``"l1"`` or ``"mse"``: the mean over a matrix.
-        normalize: of the Gram matrices.
-        mask: how much each place of the image counts, ``(b, 1, h, w)``.
+        normalize: of the Gram matrices; ``"none"`` compares sums, which grow with the size.
+        mask: how much each place of the image counts, ``(b, 1, h, w)``; for features of one size.
         reduction: over samples: ``"mean"``, ``"sum"``, or ``"none"`` for one value a sample.
         target_gram: makes the target's matrices; one that remembers them, where that is safe.
 
@@ -155,13 +156,12 @@ def style_distance(
     """
     total: Tensor | None = None
     for layer, weight in weights.items():
-        places = None if mask is None else layer_mask(mask, pred[layer])
-        value = per_sample(
-            gram_matrix(pred[layer], normalize=normalize, mask=places),
-            target_gram(target[layer], normalize=normalize, mask=places),
-            criterion,
-            whole=reduction == "mean",
-        )
+        ours, theirs, places = pred[layer], target[layer], None
+        if mask is not None:  # one target has as many matrices as there are masks
+            theirs, places = theirs.expand_as(ours), layer_mask(mask, ours)
+        fake = gram_matrix(ours, normalize=normalize, mask=places)
+        real = target_gram(theirs, normalize=normalize, mask=places)
+        value = per_sample(fake, real.expand_as(fake), criterion, whole=reduction == "mean")
         total = value * weight if total is None else total + value * weight
     assert total is not None
     return reduce(total, reduction)
@@ -170,6 +170,8 @@ def style_distance(
 class StyleLoss(FeatureLoss):
     """How differently two images are painted, wherever things are: Gram matrices of a network.
 
+    A target of one image is the style of the whole batch, and may be of another size.
+
     Args:
         layer_weights: weight by layer; by default ``relu1_1`` to ``relu5_1``, the paper's, each 1
             (for a VGG).
@@ -177,7 +179,8 @@ class StyleLoss(FeatureLoss):
             [`PerceptualLoss`][losskit_perceptual.perceptual.PerceptualLoss].
         weights: of the network.
         criterion: ``"l1"`` or ``"mse"`` (the paper's, up to its factor 1/4) between the matrices.
-        normalize: ``"chw"``: matrices divided by $C H W$; ``"hw"``: by $H W$; ``"none"``.
+        normalize: ``"chw"``: matrices divided by $C H W$; ``"hw"``: by $H W$; ``"none"``: sums,
+            which grow with the image: for a target of pred's size.
         data_range: the images' range: 1, 255 or a pair.
         use_input_norm: apply the network's own mean and std.
         reduction: over samples: ``"mean"``, ``"sum"``, or ``"none"`` for one value a sample.
@@ -229,18 +232,20 @@ class StyleLoss(FeatureLoss):
 
         Args:
             pred: an RGB batch ``(b, 3, h, w)`` in ``data_range``.
-            target: of the same shape; gets no gradient.
-            mask: how much each place counts, ``(b, 1, h, w)`` in [0, 1]; all places if left out.
+            target: ``(b, 3, h', w')``, or one image ``(1, 3, h', w')``, the style of all; of any size
+                that the network takes. Gets no gradient.
+            mask: how much each place counts, in both images, ``(b, 1, h, w)`` in [0, 1]; all places if
+                left out.
 
         Returns:
             A scalar, or ``(b,)`` for ``reduction="none"``; at least 0, and 0 where they are equal.
 
         Raises:
-            ValueError: shapes do not fit.
+            ValueError: shapes do not fit, or there is a mask and sizes differ.
             TypeError: an image is no floating point tensor.
         """
         return style_distance(
-            *self.features(pred, target, mask),
+            *self.features(pred, target, mask, unaligned=True),
             self.layer_weights,
             criterion=self.criterion,
             normalize=self.normalize,
