@@ -256,6 +256,14 @@ def test_maps(folders, tmp_path, capsys) -> None:
     assert tuple(picture[brightest]) == (254, 232, 56)
 
 
+def test_the_map_of_ssim(folders, tmp_path, capsys) -> None:
+    out = tmp_path / "maps"
+    loss = "SSIMLoss:padding=same,spatial=true,window_size=3"
+    assert main(["eval", *map(str, folders), "--loss", loss, "--maps", str(out)]) == 0
+    assert "no value per pixel" not in capsys.readouterr().err
+    assert len(list(out.glob("SSIMLoss*/*.png"))) == 5
+
+
 def test_maps_that_cannot_be_written_are_one_line(folders, tmp_path, capsys) -> None:
     (tmp_path / "file").touch()
     loss = ["--loss", "PSNRLoss:reduction=mean"]  # no map, so nothing is written before the scales

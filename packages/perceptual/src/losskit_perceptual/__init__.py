@@ -35,6 +35,7 @@ _EXPORTS = {
     "packaged_file": "losskit_perceptual.networks.packaged",
     "perceptual_distance": "losskit_perceptual.perceptual",
     "ssim": "losskit_perceptual.structural",
+    "ssim_map": "losskit_perceptual.ssim_windows",
     "style_distance": "losskit_perceptual.style",
     "transferal_perceptual_loss": "losskit_perceptual.transferal",
 }
@@ -68,6 +69,7 @@ __all__ = [
     "packaged_file",
     "perceptual_distance",
     "ssim",
+    "ssim_map",
     "style_distance",
     "transferal_perceptual_loss",
 ]
@@ -91,6 +93,7 @@ if TYPE_CHECKING:
         laplacian_pyramid,
         laplacian_pyramid_loss,
     )
+    from losskit_perceptual.ssim_windows import ssim_map
     from losskit_perceptual.structural import MSSSIMLoss, SSIMLoss, ms_ssim, ssim
     from losskit_perceptual.style import StyleLoss, gram_matrix, style_distance
     from losskit_perceptual.transferal import TransferalPerceptualLoss, transferal_perceptual_loss

@@ -8,42 +8,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from losskit.data_range import DataRange, RangeCheck, parse_data_range
-from losskit.inputs import check_maps, check_pair, layout_hint
 from losskit.loss import Loss
-from losskit.reduction import Reduction, check_reduction, reduce
+from losskit.reduction import Reduction, check_reduction, reduce, weighted_reduce
+from losskit_perceptual.features import check_choice
+from losskit_perceptual.ssim_windows import (
+    Padding,
+    Window,
+    check_k,
+    check_size,
+    check_window,
+    in_range,
+    mask_at_centres,
+    similarity_maps,
+    ssim_map,
+    window_weights,
+)
 
 #: The exponents of Wang et al. 2003, finest scale first.
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _STEEP = 1e-6  # below it a power is a straight line: x^0.04 is infinitely steep at 0
-
-
-def _check(pred: Tensor, target: Tensor, least: int) -> None:
-    check_pair(pred, target)
-    check_maps("pred", pred)
-    if min(pred.shape[2:]) < least:
-        raise ValueError(
-            f"pred must be (b, c, h, w) with h and w of at least {least}, not {tuple(pred.shape)}"
-            + (layout_hint(pred) or ": use larger images or a smaller window_size")
-        )
-
-
-def _check_window(window_size: int, sigma: float) -> None:
-    if window_size < 1 or window_size % 2 == 0:
-        raise ValueError(f"window_size must be odd and positive, not {window_size!r}")
-    if not 0 < sigma < math.inf:
-        raise ValueError(f"sigma must be positive and finite, not {sigma!r}")
-
-
-def _check_k(k: tuple[float, float]) -> None:
-    if len(k) != 2 or not all(0 < value < math.inf for value in k):
-        raise ValueError(f"k must be two positive numbers, not {k!r}: flat images would give 0/0")
 
 
 def _check_weights(weights: Sequence[float]) -> None:
@@ -51,48 +42,6 @@ def _check_weights(weights: Sequence[float]) -> None:
         raise ValueError("weights must hold one exponent a scale, not none")
     if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
         raise ValueError(f"weights must be at least 0, finite and not all 0, not {tuple(weights)}")
-
-
-def _gaussian(window_size: int, sigma: float, like: Tensor) -> Tensor:
-    x = torch.arange(window_size, device=like.device, dtype=like.dtype) - window_size // 2
-    window = torch.exp(-x.square() / (2 * sigma**2))
-    return window / window.sum()
-
-
-def _blur(image: Tensor, window: Tensor) -> Tensor:
-    """Separable filtering without padding: only whole windows count."""
-    channels = image.shape[1]
-    kernel = window.expand(channels, 1, 1, -1)
-    image = F.conv2d(image, kernel.transpose(2, 3), groups=channels)
-    return F.conv2d(image, kernel, groups=channels)
-
-
-def _maps(
-    pred: Tensor,
-    target: Tensor,
-    width: float,
-    window_size: int,
-    sigma: float,
-    k: tuple[float, float],
-) -> tuple[Tensor, Tensor]:
-    r"""SSIM and its contrast-structure part, per window.
-
-    $E[x^2] - E[x]^2$ cancels where images are bright and flat. The sum $u$ and the difference $v$ of
-    the images, each less its mean, have small squares, and say the same:
-    $4\sigma_{pt} = \sigma_u^2 - \sigma_v^2$ and $2(\sigma_p^2 + \sigma_t^2) = \sigma_u^2 + \sigma_v^2$.
-    """
-    window = _gaussian(window_size, sigma, pred)
-    c1, c2 = 2 * (k[0] * width) ** 2, 2 * (k[1] * width) ** 2
-    channels = torch.cat([pred + target, pred - target], dim=1)
-    # A number to subtract, so no gradient: variances do not change with it.
-    centre = channels.detach().mean((2, 3), keepdim=True)
-    channels = channels - centre
-    means, squares = _blur(torch.cat([channels, channels * channels], dim=1), window).chunk(2, 1)
-    var_u, var_v = (squares - means**2).chunk(2, 1)
-    mean_u, mean_v = (means + centre).chunk(2, 1)
-    contrast = (var_u - var_v + c2) / (var_u + var_v + c2)
-    luminance = 1 - 2 * mean_v**2 / (mean_u**2 + mean_v**2 + c1)
-    return luminance * contrast, contrast
 
 
 def _power(base: Tensor, exponent: float) -> Tensor:
@@ -103,17 +52,6 @@ def _power(base: Tensor, exponent: float) -> Tensor:
     return torch.where(base > _STEEP, base.clamp_min(_STEEP) ** exponent, line)
 
 
-def _shifted(pred: Tensor, target: Tensor, data_range: DataRange) -> tuple[Tensor, Tensor, float]:
-    """Both images in float32 or better, starting at 0, and the range's width.
-
-    SSIM's luminance term is defined for images that start at 0.
-    """
-    low, high = parse_data_range(data_range)
-    dtype = torch.promote_types(pred.dtype, torch.float32)
-    pred, target = pred.to(dtype), target.to(dtype).detach()
-    return (pred - low, target - low, high - low) if low else (pred, target, high)
-
-
 def ssim(
     pred: Float[Tensor, "b c h w"],
     target: Float[Tensor, "b c h w"],
@@ -122,27 +60,41 @@ def ssim(
     window_size: int = 11,
     sigma: float = 1.5,
     k: tuple[float, float] = (0.01, 0.03),
+    window: Window = "gaussian",
+    padding: Padding = "valid",
+    mask: Shaped[Tensor, "#b #c h w"] | None = None,
     reduction: Reduction = "mean",
 ) -> Float[Tensor, "..."]:
-    r"""Mean structural similarity under a Gaussian window, over whole windows only.
+    r"""Mean structural similarity, by default under a Gaussian window and over whole windows only.
 
-    The population covariance and no padding, as in Wang's code and pytorch-msssim;
-    torchmetrics and (by default) kornia pad, and count the border too.
+    The population covariance and no padding, as in Wang's code, pytorch-msssim, piq and MONAI;
+    torchmetrics and (by default) kornia pad, and count the border too: ``padding="same"``.
+    Values per pixel are [`ssim_map`][losskit_perceptual.ssim_windows.ssim_map]'s.
 
     Args:
         pred: images within ``data_range``; every channel is compared by itself.
         target: of the same shape; gets no gradient.
         data_range: the images' range: 1.0, 255 or ``(-1, 1)``.
-        window_size: of the Gaussian, odd, in pixels.
-        sigma: of the Gaussian, in pixels.
+        window_size: odd, in pixels.
+        sigma: of the Gaussian, in pixels; a uniform window has none.
         k: $K_1$ and $K_2$ of the paper.
+        window: ``"gaussian"`` or ``"uniform"``, scikit-image's default (there 7 pixels wide, and with
+            the sample covariance).
+        padding: ``"valid"``: whole windows only. ``"same"``: images are reflected at the border, as
+            torchmetrics and kornia do, so that each pixel has a window. scikit-image's mean is that
+            of ``"valid"``.
+        mask: how much the window centred at each pixel counts, ``(b, 1, h, w)`` or ``(b, c, h, w)``,
+            at least 0; each sample's mean is divided by its sum. Windows centred inside see up to
+            ``window_size // 2`` pixels outside. A sample whose mask is 0 at all centres counts as
+            equal.
         reduction: over samples: ``"mean"``, ``"sum"``, or ``"none"`` for one value a sample.
 
     Returns:
         Similarity in (-1, 1]; 1 where they are equal.
 
     Raises:
-        ValueError: shapes differ, are not 4-D, or smaller than the window; ``window_size`` is even.
+        ValueError: shapes differ, are not 4-D, or too small for the window; the mask does not fit; an
+            option is out of range.
         TypeError: one of them is not floating point.
 
     References:
@@ -150,13 +102,21 @@ def ssim(
         structural similarity, TIP 2004, doi:10.1109/TIP.2003.819861, equation 13.
     """
     check_reduction(reduction)
-    _check_window(window_size, sigma)
-    _check_k(k)
-    _check(pred, target, window_size)
-    pred, target, width = _shifted(pred, target, data_range)
-    with torch.autocast(pred.device.type, enabled=False):
-        similarity, _ = _maps(pred, target, width, window_size, sigma, k)
-    return reduce(similarity.flatten(1).mean(1), reduction)
+    similarity = ssim_map(
+        pred,
+        target,
+        data_range=data_range,
+        window_size=window_size,
+        sigma=sigma,
+        k=k,
+        window=window,
+        padding=padding,
+    )
+    if mask is None:
+        return reduce(similarity.flatten(1).mean(1), reduction)
+    weights = mask_at_centres(mask, pred, window_size, padding).flatten(1)
+    distance = (1 - similarity.flatten(1)) * weights
+    return reduce(1 - distance.sum(1) / weights.sum(1).clamp_min(1e-12), reduction)
 
 
 def ms_ssim(
@@ -168,6 +128,7 @@ def ms_ssim(
     sigma: float = 1.5,
     k: tuple[float, float] = (0.01, 0.03),
     weights: Sequence[float] = MS_SSIM_WEIGHTS,
+    window: Window = "gaussian",
     reduction: Reduction = "mean",
 ) -> Float[Tensor, "..."]:
     r"""Multi-scale structural similarity, $l_M^{w_M}\prod_j c_j^{w_j}$ with $c$ the contrast term.
@@ -181,17 +142,19 @@ def ms_ssim(
             161 for the defaults.
         target: of the same shape; gets no gradient.
         data_range: the images' range: 1.0, 255 or ``(-1, 1)``.
-        window_size: of the Gaussian, odd, in pixels.
-        sigma: of the Gaussian, in pixels.
+        window_size: odd, in pixels.
+        sigma: of the Gaussian, in pixels; a uniform window has none.
         k: $K_1$ and $K_2$ of the paper.
         weights: the exponents, finest scale first; their number is that of scales.
+        window: ``"gaussian"`` or ``"uniform"``.
         reduction: over samples: ``"mean"``, ``"sum"``, or ``"none"`` for one value a sample.
 
     Returns:
         Similarity in [0, 1]; 1 where they are equal.
 
     Raises:
-        ValueError: shapes differ, are not 4-D or too small; there are no weights.
+        ValueError: shapes differ, are not 4-D or too small; there are no weights; an option is out of
+            range.
         TypeError: one of them is not floating point.
 
     References:
@@ -199,19 +162,20 @@ def ms_ssim(
         Asilomar 2003, doi:10.1109/ACSSC.2003.1292216.
     """
     check_reduction(reduction)
-    _check_window(window_size, sigma)
-    _check_k(k)
+    check_window(window_size, sigma, window)
+    check_k(k)
     _check_weights(weights)
-    _check(pred, target, (window_size - 1) * 2 ** (len(weights) - 1) + 1)
-    pred, target, width = _shifted(pred, target, data_range)
+    check_size(pred, target, (window_size - 1) * 2 ** (len(weights) - 1) + 1)
+    pred, target, width = in_range(pred, target, data_range)
     result: Tensor | None = None
     with torch.autocast(pred.device.type, enabled=False):
+        filtering = window_weights(window, window_size, sigma, pred)
         for scale, exponent in enumerate(weights):
             if scale:
                 odd = [size % 2 for size in pred.shape[2:]]
                 pred = F.avg_pool2d(pred, 2, padding=odd)
                 target = F.avg_pool2d(target, 2, padding=odd)
-            similarity, contrast = _maps(pred, target, width, window_size, sigma, k)
+            similarity, contrast = similarity_maps(pred, target, width, filtering, k)
             term = similarity if scale == len(weights) - 1 else contrast
             factor = _power(term.flatten(2).mean(2), float(exponent))
             result = factor if result is None else result * factor
@@ -224,9 +188,13 @@ class SSIMLoss(Loss):
 
     Args:
         data_range: the images' range: 1.0, 255 or ``(-1, 1)``; a tensor far outside warns once.
-        window_size: of the Gaussian, odd, in pixels.
-        sigma: of the Gaussian, in pixels.
-        reduction: over samples: ``"mean"``, ``"sum"`` or ``"none"``.
+        window_size: odd, in pixels.
+        sigma: of the Gaussian, in pixels; a uniform window has none.
+        reduction: over samples: ``"mean"``, ``"sum"``, or ``"none"`` for one value (or map) a sample.
+        window: ``"gaussian"`` or ``"uniform"``.
+        padding: ``"valid"``: whole windows only; ``"same"``: images are reflected at the border.
+        spatial: give a map instead of a value, ``(b, c, h, w)`` for ``padding="same"``, else
+            ``window_size - 1`` smaller on each axis.
 
     Raises:
         ValueError: an option is out of range.
@@ -238,43 +206,70 @@ class SSIMLoss(Loss):
         window_size: int = 11,
         sigma: float = 1.5,
         reduction: Reduction = "mean",
+        *,
+        window: Window = "gaussian",
+        padding: Padding = "valid",
+        spatial: bool = False,
     ) -> None:
         super().__init__()
         check_reduction(reduction)
-        _check_window(window_size, sigma)
+        check_window(window_size, sigma, window)
+        check_choice("padding", padding, ("valid", "same"))
         self.data_range = parse_data_range(data_range)
         self.window_size = window_size
         self.sigma = sigma
         self.reduction: Reduction = reduction
+        self.window: Window = window
+        self.padding: Padding = padding
+        self.spatial = spatial
         self._check_range = RangeCheck(self.data_range, type(self).__name__)
 
-    def forward(self, pred: Tensor, target: Tensor) -> Tensor:
-        """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``."""
-        similarity = self._similarity(pred, target)
+    def forward(self, pred: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Compare images.
+
+        Args:
+            pred: images ``(b, c, h, w)`` in ``data_range``.
+            target: of the same shape; gets no gradient.
+            mask: how much the window centred at each pixel counts, ``(b, 1, h, w)`` or
+                ``(b, c, h, w)``; all of them if left out. A map is multiplied by it.
+
+        Returns:
+            A scalar, or ``(b,)`` for ``reduction="none"``; with ``spatial=True`` the reduction of a
+            map. At least 0, and 0 where they are equal.
+
+        Raises:
+            ValueError: shapes do not fit.
+            TypeError: an image is no floating point tensor.
+        """
+        options: dict[str, Any] = {
+            "data_range": self.data_range,
+            "window_size": self.window_size,
+            "sigma": self.sigma,
+            "window": self.window,
+            "padding": self.padding,
+        }
+        if self.spatial:
+            distance = 1 - ssim_map(pred, target, **options)
+            if mask is not None:
+                mask = mask_at_centres(mask, pred, self.window_size, self.padding)
+            value = weighted_reduce(distance, mask, reduction=self.reduction, sample_wise=True)
+        else:
+            similarity = ssim(pred, target, mask=mask, reduction="none", **options)
+            value = reduce(1 - similarity, self.reduction)
         self._check_range(pred=pred, target=target)
-        return reduce(1 - similarity, self.reduction)
-
-    def _similarity(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Of each sample."""
-        return ssim(
-            pred,
-            target,
-            data_range=self.data_range,
-            window_size=self.window_size,
-            sigma=self.sigma,
-            reduction="none",
-        )
+        return value
 
 
-class MSSSIMLoss(SSIMLoss):
+class MSSSIMLoss(Loss):
     """One minus [`ms_ssim`][losskit_perceptual.structural.ms_ssim]: 0 for equal images, up to 1.
 
     Args:
         data_range: the images' range: 1.0, 255 or ``(-1, 1)``; a tensor far outside warns once.
-        window_size: of the Gaussian, odd, in pixels; a smaller one admits smaller images.
-        sigma: of the Gaussian, in pixels.
+        window_size: odd, in pixels; a smaller one admits smaller images.
+        sigma: of the Gaussian, in pixels; a uniform window has none.
         weights: the exponents, finest scale first.
         reduction: over samples: ``"mean"``, ``"sum"`` or ``"none"``.
+        window: ``"gaussian"`` or ``"uniform"``.
 
     Raises:
         ValueError: an option is out of range.
@@ -287,18 +282,32 @@ class MSSSIMLoss(SSIMLoss):
         sigma: float = 1.5,
         weights: Sequence[float] = MS_SSIM_WEIGHTS,
         reduction: Reduction = "mean",
+        *,
+        window: Window = "gaussian",
     ) -> None:
-        super().__init__(data_range, window_size, sigma, reduction)
+        super().__init__()
+        check_reduction(reduction)
+        check_window(window_size, sigma, window)
         _check_weights(weights)
+        self.data_range = parse_data_range(data_range)
+        self.window_size = window_size
+        self.sigma = sigma
         self.weights = tuple(weights)
+        self.reduction: Reduction = reduction
+        self.window: Window = window
+        self._check_range = RangeCheck(self.data_range, type(self).__name__)
 
-    def _similarity(self, pred: Tensor, target: Tensor) -> Tensor:
-        return ms_ssim(
+    def forward(self, pred: Tensor, target: Tensor) -> Tensor:
+        """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``."""
+        similarity = ms_ssim(
             pred,
             target,
             data_range=self.data_range,
             window_size=self.window_size,
             sigma=self.sigma,
             weights=self.weights,
+            window=self.window,
             reduction="none",
         )
+        self._check_range(pred=pred, target=target)
+        return reduce(1 - similarity, self.reduction)
