@@ -26,8 +26,10 @@ def resolve_target(target: str) -> Any:
         for part in attribute.split("."):
             value = getattr(value, part)
     except Exception as error:
+        from losskit.extras import explained
+
         raise PluginError(
-            f"cannot load {target!r}: {type(error).__name__}: {one_line(error)}"
+            f"cannot load {target!r}: {type(error).__name__}: {explained(error)}"
         ) from error
     return value
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from losskit.errors import LosskitError
+from losskit.extras import require
 
+_FABRIC = "lightning_fabric|lightning"
 _TRAIN_FLAGS = ("accelerator", "devices", "strategy", "precision")
 
 
@@ -114,7 +116,13 @@ def configure_demo(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_demo)
 
 
+def _require(what: str, *modules: str) -> None:
+    """Raise LosskitError, in one line with the extra to install, unless the modules are here."""
+    require(f"`losskit {what}`", "numpy", "PIL", *modules, distribution="losskit-gan")
+
+
 def _train(arguments: argparse.Namespace) -> int:
+    _require("gan train", _FABRIC, *(() if arguments.quiet else ("rich",)))
     from losskit_gan.trainer.config import load_train_config
     from losskit_gan.trainer.interrupt import Stopped
     from losskit_gan.trainer.loop import Trainer
@@ -167,6 +175,7 @@ def _command(arguments: argparse.Namespace) -> str:
 
 
 def _sample(arguments: argparse.Namespace) -> int:
+    _require("gan sample")
     from losskit_gan.trainer.inference import write_samples
     from losskit_gan.trainer.sections import LARGEST_SEED
 
@@ -195,6 +204,7 @@ def _sample(arguments: argparse.Namespace) -> int:
 
 
 def _curves(arguments: argparse.Namespace) -> int:
+    require("`losskit gan curves`", "numpy", distribution="losskit-gan")
     from losskit_gan.curves import draw_run
 
     print(
@@ -204,6 +214,7 @@ def _curves(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
+    _require("export")
     from losskit_gan.trainer.export import export_generator
 
     path = export_generator(
@@ -218,6 +229,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
+    _require("demo", _FABRIC, "rich", "torchvision", "skimage", "matplotlib")
     # torch's threads spin while they wait, which on a busy machine made the demo five times slower.
     # It is read when torch is loaded, which nothing has done yet.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

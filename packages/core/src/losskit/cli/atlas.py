@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from losskit.cli.evaluate import parse_loss
-from losskit.cli.images import read_image
+from losskit.cli.images import read_image, require_images
 from losskit.cli.listing import add_json, print_json
 from losskit.cli.progress import interrupt, let_threads_sleep, steps_of
 from losskit.errors import ConfigError, LosskitError
+from losskit.extras import explained
 from losskit.spec import one_line
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _atlas(arguments: argparse.Namespace) -> int:
     if arguments.size < 16:
         raise ConfigError(f"--size must be at least 16, not {arguments.size}")
+    require_images()
     let_threads_sleep()
     from losskit import __version__
     from losskit.atlas import find_image_losses, measure_loss, write_page
@@ -95,7 +97,7 @@ def _atlas(arguments: argparse.Namespace) -> int:
             try:
                 entries.append(measure_loss(item, photos))
             except Exception as error:  # a loss of anybody's: the page says what it said
-                skipped.append((item.label, one_line(error)))
+                skipped.append((item.label, explained(error)))
     if not entries:
         reasons = "; ".join(f"{name}: {why}" for name, why in skipped[:5])
         raise LosskitError(f"no loss could be drawn{': ' if reasons else ''}{reasons}")

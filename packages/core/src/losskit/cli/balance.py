@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from losskit.cli.evaluate import parse_range
-from losskit.cli.images import paired_files
+from losskit.cli.images import paired_files, require_images
 from losskit.cli.listing import add_json, print_json, print_table
 from losskit.cli.pairs import Batch, batches, load_pairs
 from losskit.cli.scoring import check_device, one_line_errors
@@ -60,6 +60,7 @@ def _balance(arguments: argparse.Namespace) -> int:
     if arguments.iteration < 0:
         raise ConfigError(f"--iteration must be at least 0, not {arguments.iteration}")
     ratio = parse_ratio(arguments.ratio)
+    require_images()
     from losskit.balance import report
     from losskit.config import load_objective
 

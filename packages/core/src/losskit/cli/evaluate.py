@@ -7,14 +7,14 @@ import csv
 import json
 import math
 import re
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from losskit.cli.images import paired_files
+from losskit.cli.images import paired_files, require_images
 from losskit.cli.listing import add_json, print_json, print_table
 from losskit.cli.pairs import batches, load_pairs
+from losskit.cli.progress import track
 from losskit.errors import ConfigError, LosskitError
 from losskit.spec import one_line
 
@@ -92,6 +92,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         if value < least:
             option = name.replace("_", "-")
             raise ConfigError(f"--{option} must be at least {least}, not {value}")
+    require_images()
     pairs = paired_files(arguments.pred, arguments.target, pred_suffix=arguments.pred_suffix)
     device, span = arguments.device, arguments.range
     losses = list(dict.fromkeys(arguments.loss))
@@ -195,10 +196,5 @@ def _write_csv(
 
 
 def _progress(pairs: list[tuple[str, Path, Path]]) -> Iterable[tuple[str, Path, Path]]:
-    """A progress bar where there is a terminal and enough to wait for."""
-    if len(pairs) < 8 or not sys.stderr.isatty():
-        return pairs
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(pairs, "comparing", console=Console(stderr=True))
+    """With progress shown where there are enough to wait for."""
+    return pairs if len(pairs) < 8 else track(pairs, "comparing")

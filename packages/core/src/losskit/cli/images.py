@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from losskit.errors import LosskitError
+from losskit.extras import require
 from losskit.spec import one_line
 
 if TYPE_CHECKING:
@@ -20,11 +21,19 @@ _SIXTEEN_BITS = ("PNG", "PPM")
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # tags of TIFF
 
 
+def require_images() -> None:
+    """Check that what images are read and written with is installed.
+
+    Raises:
+        LosskitError: it is not; the message has the install.
+    """
+    require("reading and writing images", "numpy", "PIL")
+
+
 def _pillow() -> Any:
-    try:
-        import PIL.Image
-    except ImportError as error:
-        raise LosskitError("reading images needs Pillow: pip install 'losskit[images]'") from error
+    require_images()
+    import PIL.Image
+
     return PIL.Image
 
 
@@ -40,10 +49,9 @@ def read_image(path: Path, *, size: tuple[int, int] | int | None = None) -> Tens
     Raises:
         LosskitError: there is no such file, or it is no readable image.
     """
+    image_module = _pillow()
     import numpy as np
     import torch
-
-    image_module = _pillow()
     from PIL import ImageOps
 
     try:

@@ -93,12 +93,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
     warnings.filterwarnings("ignore", category=PluginWarning)  # `list` and `plugins` tell it better
+    # Torch's, where NumPy is not installed: commands that need it say so themselves.
+    warnings.filterwarnings("ignore", message="Failed to initialize NumPy", category=UserWarning)
     try:
         return _run(argv)
     except LosskitError as error:
         if os.environ.get("LOSSKIT_DEBUG") == "1":
             raise
         print(f"losskit: {one_line(error)}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        from losskit.extras import explained, is_known_absence
+
+        if os.environ.get("LOSSKIT_DEBUG") == "1" or not is_known_absence(error):
+            raise
+        print(f"losskit: {explained(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("losskit: stopped", file=sys.stderr)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from losskit.cli.evaluate import parse_range
+from losskit.cli.images import require_images
 from losskit.cli.listing import add_json, print_json
 from losskit.cli.optimize_inputs import load_images, load_network
 from losskit.cli.progress import interrupt, let_threads_sleep, progress_of
@@ -62,6 +63,7 @@ def _optimize(arguments: argparse.Namespace) -> int:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise ConfigError(f"--{name} must be at least 1, not {value}")
+    require_images()
     let_threads_sleep()
     import torch
 

@@ -7,10 +7,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
-from losskit.errors import LosskitError
+from losskit.extras import is_installed
+
+_T = TypeVar("_T")
 
 
 def let_threads_sleep() -> None:
@@ -39,12 +41,12 @@ def interrupt() -> Iterator[threading.Event]:
 
 @contextlib.contextmanager
 def progress_of(steps: int, done: int) -> Iterator[Callable[[Mapping[str, float]], None]]:
-    """A bar with each term where there is a terminal; else ten lines in all."""
+    """A bar with each term where there is a terminal and rich; else ten lines in all."""
 
     def terms(row: Mapping[str, float]) -> str:
         return "  ".join(f"{k} {v:.4g}" for k, v in row.items() if k != "iteration")
 
-    if not sys.stderr.isatty():
+    if not _has_bars():
 
         def line(row: Mapping[str, float]) -> None:
             if int(row["iteration"]) % max(1, steps // 10) == 0:
@@ -52,17 +54,15 @@ def progress_of(steps: int, done: int) -> Iterator[Callable[[Mapping[str, float]
 
         yield line
         return
-    try:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
-    except ImportError as error:
-        raise LosskitError("the progress bar needs rich: pip install 'losskit[images]'") from error
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
@@ -76,8 +76,8 @@ def progress_of(steps: int, done: int) -> Iterator[Callable[[Mapping[str, float]
 
 @contextlib.contextmanager
 def steps_of(total: int, what: str) -> Iterator[Callable[[str], None]]:
-    """A bar that names each thing as work on it begins; a line for each where there is no terminal."""
-    if not sys.stderr.isatty():
+    """A bar that names each thing as work on it begins; a line for each without terminal or rich."""
+    if not _has_bars():
         yield lambda name: print(f"{what} {name}", file=sys.stderr)
         return
     from rich.console import Console
@@ -86,3 +86,26 @@ def steps_of(total: int, what: str) -> Iterator[Callable[[str], None]]:
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task(what, total=total)
         yield lambda name: progress.update(task, advance=1, description=f"{what} {name}")
+
+
+def track(items: Sequence[_T], what: str) -> Iterable[_T]:
+    """The items, with a bar as they are taken; ten lines in all without rich, none without a terminal."""
+    if not sys.stderr.isatty():
+        return items
+    if not _has_bars():
+        return _with_lines(items, what)
+    from rich import progress
+    from rich.console import Console
+
+    return progress.track(items, what, console=Console(stderr=True))
+
+
+def _with_lines(items: Sequence[_T], what: str) -> Iterator[_T]:
+    for done, item in enumerate(items):
+        if done % max(1, len(items) // 10) == 0:
+            print(f"{what} {done}/{len(items)}", file=sys.stderr)
+        yield item
+
+
+def _has_bars() -> bool:
+    return sys.stderr.isatty() and is_installed("rich")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from losskit.errors import ConfigError, LosskitError
+from losskit.extras import explained
 from losskit.spec import one_line
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def one_line_errors(what: str) -> Iterator[None]:
     except LosskitError:
         raise
     except Exception as error:  # of anybody's loss or network; the chain keeps its traceback
-        raise LosskitError(f"{what}: {one_line(error)}") from error
+        raise LosskitError(f"{what}: {explained(error)}") from error
 
 
 def told_range(config: Mapping[str, Any], span: tuple[float, float]) -> Mapping[str, Any]:

@@ -150,7 +150,7 @@ def _timm() -> Any:
         import timm
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "backbone 'timm/...' needs timm: pip install 'losskit-perceptual[timm]'"
+            "backbone 'timm/...' needs timm: pip install 'losskit-perceptual[timm]'", name="timm"
         ) from error
     return timm
 
