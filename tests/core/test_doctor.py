@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import subprocess
 
@@ -76,6 +77,36 @@ def test_weights_are_judged_by_their_checksum(
     finding = found["weights light-cnn-dic"]
     assert finding["level"] == level
     assert finding["text"].startswith(text)
+    assert code == (level == "problem")
+
+
+@pytest.mark.parametrize(
+    ("package", "level", "hint"),
+    [
+        ("numpy", "note", "pip install 'losskit[images]'"),
+        ("timm", "note", "pip install 'losskit-perceptual[timm]'"),
+        ("safetensors", "note", "pip install 'losskit-gan[export]'"),
+        ("open-clip-torch", "problem", "pip install open-clip-torch"),
+    ],
+)
+def test_a_missing_package_is_named_with_what_brings_it(
+    package: str,
+    level: str,
+    hint: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _importing_gives(monkeypatch, 0, "")
+    installed = importlib.metadata.version
+
+    def version(name: str) -> str:
+        if name == package:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return installed(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    code, found = _findings(capsys)
+    assert (found[package]["level"], found[package]["hint"]) == (level, hint)
     assert code == (level == "problem")
 
 

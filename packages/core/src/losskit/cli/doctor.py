@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 from losskit.cli.listing import add_json, print_json
 from losskit.errors import nearest
+from losskit.extras import Requirement, known_requirements
 from losskit.registry import list_weights, plugins
 
-_PACKAGES = ("losskit", "torch", "torchvision", "pluggy", "pyyaml", "pillow", "rich")
+#: What the core can use and no package's metadata need name.
+_OTHERS = ("torchvision", "safetensors")
 _VARIABLES = ("LOSSKIT_PLUGINS", "LOSSKIT_DISABLE", "LOSSKIT_STRICT", "LOSSKIT_CACHE")
 
 
@@ -57,17 +59,32 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 def _environment() -> list[Finding]:
     findings = [Finding("ok", "python", f"{platform.python_version()} on {platform.platform()}")]
-    for name in _PACKAGES:
-        try:
-            findings.append(Finding("ok", name, importlib.metadata.version(name)))
-        except importlib.metadata.PackageNotFoundError:
-            findings.append(Finding("note", name, "not installed"))
+    findings += _packages()
     findings += [
         Finding("note", name, f"set to {os.environ[name]!r}")
         for name in _VARIABLES
         if name in os.environ
     ]
     return findings
+
+
+def _packages() -> list[Finding]:
+    """What losskit and the plugins' metadata name: always needed, or brought by an extra."""
+    required: dict[str, Requirement | None] = {"losskit": None}
+    for requirement in sorted(known_requirements(), key=lambda r: bool(r.extra)):
+        required.setdefault(requirement.package, requirement)
+    return [_package(name, why) for name, why in (dict.fromkeys(_OTHERS) | required).items()]
+
+
+def _package(name: str, why: Requirement | None) -> Finding:
+    try:
+        return Finding("ok", name, importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        if why is None:
+            return Finding("note", name, "not installed", f"pip install {name}")
+        if why.extra:
+            return Finding("note", name, "not installed", why.install)
+        return Finding("problem", name, f"not installed; {why.distribution} needs it", why.install)
 
 
 def _torch() -> list[Finding]:
