@@ -183,7 +183,37 @@ def ms_ssim(
     return reduce(result.mean(1), reduction)
 
 
-class SSIMLoss(Loss):
+class _WindowedLoss(Loss):
+    """What both losses are told of images and window, checked."""
+
+    def __init__(
+        self,
+        data_range: DataRange,
+        window_size: int,
+        sigma: float,
+        window: Window,
+        reduction: Reduction,
+    ) -> None:
+        super().__init__()
+        check_reduction(reduction)
+        check_window(window_size, sigma, window)
+        self.data_range = parse_data_range(data_range)
+        self.window_size = window_size
+        self.sigma = sigma
+        self.window: Window = window
+        self.reduction: Reduction = reduction
+        self._check_range = RangeCheck(self.data_range, type(self).__name__)
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "data_range": self.data_range,
+            "window_size": self.window_size,
+            "sigma": self.sigma,
+            "window": self.window,
+        }
+
+
+class SSIMLoss(_WindowedLoss):
     """One minus [`ssim`][losskit_perceptual.structural.ssim]: 0 for equal images, up to 2.
 
     Args:
@@ -211,18 +241,10 @@ class SSIMLoss(Loss):
         padding: Padding = "valid",
         spatial: bool = False,
     ) -> None:
-        super().__init__()
-        check_reduction(reduction)
-        check_window(window_size, sigma, window)
+        super().__init__(data_range, window_size, sigma, window, reduction)
         check_choice("padding", padding, ("valid", "same"))
-        self.data_range = parse_data_range(data_range)
-        self.window_size = window_size
-        self.sigma = sigma
-        self.reduction: Reduction = reduction
-        self.window: Window = window
         self.padding: Padding = padding
         self.spatial = spatial
-        self._check_range = RangeCheck(self.data_range, type(self).__name__)
 
     def forward(self, pred: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """Compare images.
@@ -241,13 +263,7 @@ class SSIMLoss(Loss):
             ValueError: shapes do not fit.
             TypeError: an image is no floating point tensor.
         """
-        options: dict[str, Any] = {
-            "data_range": self.data_range,
-            "window_size": self.window_size,
-            "sigma": self.sigma,
-            "window": self.window,
-            "padding": self.padding,
-        }
+        options = self._options() | {"padding": self.padding}
         if self.spatial:
             distance = 1 - ssim_map(pred, target, **options)
             if mask is not None:
@@ -260,7 +276,7 @@ class SSIMLoss(Loss):
         return value
 
 
-class MSSSIMLoss(Loss):
+class MSSSIMLoss(_WindowedLoss):
     """One minus [`ms_ssim`][losskit_perceptual.structural.ms_ssim]: 0 for equal images, up to 1.
 
     Args:
@@ -285,29 +301,14 @@ class MSSSIMLoss(Loss):
         *,
         window: Window = "gaussian",
     ) -> None:
-        super().__init__()
-        check_reduction(reduction)
-        check_window(window_size, sigma, window)
+        super().__init__(data_range, window_size, sigma, window, reduction)
         _check_weights(weights)
-        self.data_range = parse_data_range(data_range)
-        self.window_size = window_size
-        self.sigma = sigma
         self.weights = tuple(weights)
-        self.reduction: Reduction = reduction
-        self.window: Window = window
-        self._check_range = RangeCheck(self.data_range, type(self).__name__)
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
         """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``."""
         similarity = ms_ssim(
-            pred,
-            target,
-            data_range=self.data_range,
-            window_size=self.window_size,
-            sigma=self.sigma,
-            weights=self.weights,
-            window=self.window,
-            reduction="none",
+            pred, target, weights=self.weights, reduction="none", **self._options()
         )
         self._check_range(pred=pred, target=target)
         return reduce(1 - similarity, self.reduction)
