@@ -182,6 +182,9 @@ def test_late_and_repeated_updates(tmp_path) -> None:
     assert (config["gan_loss"]["start"], other["start"]) == (25000, 25000)
     assert "start" not in pixel
     assert (config["discriminator_steps"], config["steps"]) == (2, 800_000)
+    scheduler = "dict(type='MultiStepLR', by_epoch=False, milestones=[50_000, 100_000], gamma=0.5)"
+    slowed = training(tmp_path, f"{text}param_scheduler = {scheduler}\n")["optimizer"]["schedule"]
+    assert slowed["milestones"] == [100_000, 200_000]  # counted in steps here
 
 
 def test_losses_that_two_networks_do_not_feed_are_said(tmp_path) -> None:
@@ -354,6 +357,18 @@ LATE = "dict(type='LinearLR', end_factor=0, begin=200000, end=400000, by_epoch=F
             "dict(type='LinearLR', end_factor=0, by_epoch=False)]",
             {"schedule": "linear", "warmup": 500},
         ),
+        (
+            "dict(type='MultiStepLR', by_epoch=False, milestones=[50_000, 100_000], gamma=0.5)",
+            {"schedule": {"type": "MultiStepLR", "milestones": [50_000, 100_000], "gamma": 0.5}},
+        ),
+        (
+            "dict(type='StepLR', by_epoch=False, step_size=200_000)",
+            {"schedule": {"type": "StepLR", "step_size": 200_000, "gamma": 0.1}},
+        ),
+        ("dict(type='MultiStepLR', milestones=[5, 10])", {}),  # in epochs
+        ("dict(type='StepLR', by_epoch=False, step_size=5, begin=100)", {}),
+        ("dict(type='MultiStepLR', by_epoch=False, milestones=['a'])", {}),
+        ("dict(type='MultiStepLR', by_epoch=False, milestones=3)", {}),
         ("dict(type='CosineAnnealingLR', T_max=400_000)", {}),  # in epochs
         ("dict(type='CosineRestartLR', by_epoch=False, periods=[200_000] * 2)", {}),
         ("dict(type='CosineAnnealingLR', by_epoch=False, T_max=600_000)", {}),

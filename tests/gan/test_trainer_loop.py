@@ -723,3 +723,59 @@ def test_a_file_cannot_give_itself_leave_to_import(folder):
     (folder / "train.yaml").write_text("allow_import: true\nsteps: 1\n")
     with pytest.raises(ConfigError, match="cannot give itself leave to import"):
         load_train_config("train.yaml")
+
+
+def test_a_schedule_of_torchs_goes_on_where_it_was(folder, same):
+    plan = {"type": "MultiStepLR", "milestones": [2, 6, 9], "gamma": 0.5}
+    optimizer = {"lr": 0.01, "schedule": plan, "warmup": 3}
+    whole_run = checkpoints.load(run(out="one", optimizer=optimizer))
+    run(steps=8, optimizer=optimizer)
+    in_two = checkpoints.load(run(resume=True, optimizer=optimizer))
+    same(without_out(in_two), without_out(whole_run))
+    rate = in_two["optimizers"]["generator"]["param_groups"][0]["lr"]
+    assert rate == pytest.approx(0.01 * 0.5**3)
+
+
+TO_ALL = """
+import json, os, pathlib, signal, sys, time
+from losskit_gan.trainer.config import load_train_config
+from losskit_gan.trainer.loop import Trainer
+
+def processes_of(pid):
+    found = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in found]
+
+class Sent(Trainer):
+    def _afterwards(self, bar):
+        if self.step == 3:
+            workers = processes_of(os.getpid())
+            print(len(workers), flush=True)
+            for pid in workers:  # sent from outside, as a batch system's, which knows no order
+                os.system(f"kill -TERM {pid}")
+            time.sleep(0.5)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super()._afterwards(bar)
+
+try:
+    Sent(load_train_config(json.loads(sys.argv[1]))).run()
+except BaseException as error:
+    print(type(error).__name__, error, flush=True)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks its processes up in /proc")
+def test_a_sigterm_to_each_process_saves_the_step(folder):
+    import json
+
+    (folder / "to_all.py").write_text(TO_ALL)
+    data = {**config()["data"], "workers": 2}
+    done = subprocess.run(
+        [sys.executable, "to_all.py", json.dumps(config(data=data, steps=200))],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.split("\n")[:2] == ["2", "Stopped stopped at step 3"], done.stderr[-2000:]
+    assert checkpoints.load(checkpoints.find(folder / "run"))["step"] == 3

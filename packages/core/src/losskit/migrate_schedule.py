@@ -21,9 +21,11 @@ _SILENT = ("type", "optimizer", "constructor", "clip_grad", "_delete_", "loss_sc
 
 def read_optimization(config: PythonConfig, model: Mapping[str, Any], draft: Draft) -> None:
     """Carry over optimisers, schedule, numbers of steps, seed and averages of weights."""
-    _steps(config, model, section(model, "train_cfg"), draft)
+    options = section(model, "train_cfg")
+    repeat = whole(options, "disc_repeat", 1)
+    _steps(config, model, options, repeat, draft)
     _optimizers(section(config.values, "optim_wrapper"), draft)
-    read_schedule(config.values.get("param_scheduler"), draft, by_epoch=True)
+    read_schedule(config.values.get("param_scheduler"), draft, by_epoch=True, times=repeat)
     _average(config, model, draft)
     randomness = section(config.values, "randomness")
     if seed := whole(randomness, "seed"):
@@ -35,9 +37,12 @@ def read_optimization(config: PythonConfig, model: Mapping[str, Any], draft: Dra
 
 
 def _steps(
-    config: PythonConfig, model: Mapping[str, Any], options: Mapping[str, Any], draft: Draft
+    config: PythonConfig,
+    model: Mapping[str, Any],
+    options: Mapping[str, Any],
+    repeat: int,
+    draft: Draft,
 ) -> None:
-    repeat = whole(options, "disc_repeat", 1)
     loop = section(config.values, "train_cfg")
     if steps := whole(loop, "max_iters"):
         draft.top["steps"] = steps * repeat
@@ -86,36 +91,60 @@ def _optimizers(wrapper: Mapping[str, Any], draft: Draft) -> None:
                 draft.notes.append(f"left out {where}.{name}={plain(own[name])!r}")
 
 
-def read_schedule(found: Any, draft: Draft, *, by_epoch: bool) -> None:
+#: Schedulers that go down in steps, and the argument that counts in them.
+_STEPWISE = {"MultiStepLR": "milestones", "StepLR": "step_size"}
+
+
+def read_schedule(found: Any, draft: Draft, *, by_epoch: bool, times: int = 1) -> None:
     """Carry over how the learning rate goes, or note it.
 
     Args:
         found: a scheduler's config, or several.
         draft: what is known of the training, its number of steps among it.
         by_epoch: whether a scheduler that does not say counts epochs, which here are none.
+        times: steps here in an iteration of the config.
     """
     for entry in _schedulers(found):
         counted = not entry.get("by_epoch", by_epoch)
-        carried = _carried(entry, draft.top.get("steps", 0)) if counted else {}
+        carried = _carried(entry, draft.top.get("steps", 0), times) if counted else {}
         draft.schedule |= carried
         if not carried:
             shown = {key: value for key, value in plain(entry).items() if key != "_delete_"}
             draft.notes.append(f"left out the schedule {shown!r}: there is none like it here")
 
 
-def _carried(entry: Mapping[str, Any], steps: int) -> dict[str, Any]:
+def _carried(entry: Mapping[str, Any], steps: int, times: int) -> dict[str, Any]:
     """A scheduler in the keys of ``optimizer``; nothing where there is none of the kind."""
     kind, end = type_of(entry) or "", number(entry, "end_factor", 1.0)
+    if kind in _STEPWISE:
+        return _stepwise(kind, entry, times)
     if kind.startswith("Cosine"):
         periods = entry.get("periods", [entry.get("T_max")])
-        whole_run = isinstance(periods, (list, tuple)) and list(periods) == [steps]
+        whole_run = isinstance(periods, (list, tuple)) and len(periods) == 1
+        whole_run = whole_run and whole({"period": periods[0]}, "period") * times == steps
         return {"schedule": "cosine"} if whole_run else {}
     if not kind.startswith("Linear") or ("begin" in entry and entry["begin"] != 0):
         return {}
-    length = whole(entry, "end", steps)
+    length = whole(entry, "end") * times or steps
     if end == 1:
         return {"warmup": length}
     return {"schedule": "linear"} if end < 1e-3 and length == steps else {}
+
+
+def _stepwise(kind: str, entry: Mapping[str, Any], times: int) -> dict[str, Any]:
+    """torch's own scheduler of the same name, at the same iterations."""
+    counted = _STEPWISE[kind]
+    given = {key: value for key, value in entry.items() if value or key not in ("begin", "verbose")}
+    steps = given.get(counted)
+    several = isinstance(steps, (list, tuple))
+    if not isinstance(steps, (list, tuple)):
+        steps = [steps]
+    at = [whole({"step": step}, "step") * times for step in steps]
+    known = {"type", "by_epoch", "gamma", counted}
+    if not (given.keys() <= known and all(at)) or several != (kind == "MultiStepLR"):
+        return {}
+    gamma = number(given, "gamma", 0.1)
+    return {"schedule": {"type": kind, counted: at if several else at[0], "gamma": gamma}}
 
 
 def _schedulers(found: Any) -> Iterator[Mapping[str, Any]]:

@@ -144,15 +144,3 @@ def warm_start(model: GANWithCustomizedLoss, players: Iterable[str], path: Path)
                 f"model.warm_start: the {player} of {path} has other layers: "
                 + one_line(error)[:200]
             ) from error
-
-
-def learning_rate_factor(config: TrainConfig, step: int) -> float:
-    """What both learning rates are multiplied by at a step; a function of it alone."""
-    import math
-
-    warmup, schedule = config.optimizer.warmup, config.optimizer.schedule
-    rising = min(1.0, (step + 1) / warmup) if warmup else 1.0
-    progress = min(1.0, max(0, step - warmup) / max(1, config.steps - warmup))
-    if schedule == "cosine":
-        return rising * (1 + math.cos(math.pi * progress)) / 2
-    return rising * (1 - progress if schedule == "linear" else 1.0)

@@ -12,6 +12,7 @@ from losskit.config import read_config
 from losskit.errors import ConfigError
 from losskit_gan.presets.parts import LOSSES, preset_losses
 from losskit_gan.trainer.preset import with_training_of_preset
+from losskit_gan.trainer.rates import LearningRates
 from losskit_gan.trainer.schema import from_mapping, with_overrides
 from losskit_gan.trainer.sections import (
     LARGEST_SEED,
@@ -142,6 +143,7 @@ def _check_together(config: TrainConfig) -> None:
     if not config.model.ema < 1:
         raise ConfigError(f"model.ema must be below 1, not {config.model.ema}")
     _check_devices(config.fabric.devices)
+    LearningRates(config.optimizer, {"generator": config.optimizer.lr}, config.steps)
     if (config.fabric.strategy, config.fabric.precision) == ("fsdp", "16-mixed"):
         raise ConfigError(
             "fabric.precision '16-mixed' does not go with fabric.strategy 'fsdp': take bf16-mixed"

@@ -20,6 +20,7 @@ from losskit_gan.trainer.engine import FabricEngine, raw
 from losskit_gan.trainer.fabric import check_model, lost_processes_named, make_fabric
 from losskit_gan.trainer.interrupt import Interrupt, Stopped, ends_with_its_launcher
 from losskit_gan.trainer.progress import Progress
+from losskit_gan.trainer.rates import LearningRates
 from losskit_gan.trainer.recorder import Recorder
 from losskit_gan.trainer.rehearsal import rehearse
 from losskit_gan.trainer.sources import open_source
@@ -59,7 +60,11 @@ class Trainer:
             player: assemble.optimizer(config, player, getattr(self.model, player))
             for player in players
         }
-        self._base_rates = {p: o.param_groups[0]["lr"] for p, o in self.optimizers.items()}
+        self._rates = LearningRates(
+            config.optimizer,
+            {p: o.param_groups[0]["lr"] for p, o in self.optimizers.items()},
+            config.steps,
+        )
         # A run that goes on has its weights; what it once began from may be gone.
         begun = checkpoints.latest(self.out / "checkpoints") is not None
         if config.model.warm_start is not None and not begun:
@@ -186,10 +191,9 @@ class Trainer:
         checkpoints.write_atomically(self.out / "config.yaml", text.encode())
 
     def _one_step(self, batch: dict[str, Tensor]) -> None:
-        factor = assemble.learning_rate_factor(self.config, self.step)
-        for player, optimizer in self.optimizers.items():
-            for group in optimizer.param_groups:
-                group["lr"] = self._base_rates[player] * factor
+        for player, rate in self._rates.at(self.step).items():
+            for group in self.optimizers[player].param_groups:
+                group["lr"] = rate
         self.skipped.update(batch.pop("skipped").tolist())
         batch = self.fabric.to_device(batch)
         try:

@@ -115,8 +115,17 @@ def _alternative(value: Any, kinds: tuple[Any, ...], path: str, everywhere: Sequ
             return _converted(value, kind, path, everywhere)
         except ConfigError:
             continue
-    names = " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
-    raise ConfigError(f"{path} must be {names}, not {value!r}")
+    names = " or ".join(map(_in_words, kinds))
+    words = [str(word) for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
+    raise ConfigError(f"{path} must be {names}, not {value!r}{nearest(str(value), words)}")
+
+
+def _in_words(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(map(str, get_args(kind)))}"
+    if get_origin(kind) is dict:
+        return "a mapping"
+    return getattr(kind, "__name__", str(kind))
 
 
 def _plain(value: Any, kind: type, path: str) -> Any:

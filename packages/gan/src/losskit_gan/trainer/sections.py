@@ -115,7 +115,9 @@ class OptimizerConfig:
         betas: of the Adam family.
         weight_decay: of the optimiser.
         clip_norm: largest norm of a player's gradient; 0: any.
-        schedule: how the learning rate goes: ``constant``, ``cosine`` or ``linear`` to zero.
+        schedule: how the learning rate goes: ``constant``, ``cosine`` or ``linear`` to zero; or one of
+            torch's schedulers, ``{type: MultiStepLR, milestones: [5000, 8000], gamma: 0.5}``, its
+            arguments counted in steps.
         warmup: steps over which it first rises from zero.
         generator: values for the generator alone.
         discriminator: values for the discriminator alone.
@@ -126,7 +128,7 @@ class OptimizerConfig:
     betas: tuple[float, float] = at_least(0, (0.5, 0.999))
     weight_decay: float = at_least(0, 0.0)
     clip_norm: float = at_least(0, 0.0)
-    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    schedule: Literal["constant", "cosine", "linear"] | dict[str, Any] = "constant"
     warmup: int = at_least(0, 0)
     generator: PlayerOptimizer = field(default_factory=PlayerOptimizer)
     discriminator: PlayerOptimizer = field(default_factory=PlayerOptimizer)
