@@ -34,6 +34,7 @@ from losskit_gan.trainer.config import load_train_config
 from losskit_gan.trainer.fabric import make_fabric
 from losskit_gan.trainer.inference import generator_of
 from losskit_gan.trainer.loop import Trainer
+from losskit_gan.trainer.setup import set_up
 
 BATCH = 4
 STRATEGIES = ("ddp", "fsdp")
@@ -186,7 +187,7 @@ def _one_update(rank, world, strategy, out):
     trainer.model.double()
     trainer.fabric = make_fabric(trainer.config)
     trainer.fabric.launch()
-    trainer._set_up(trainer.fabric)
+    trainer.engine = set_up(trainer, trainer.fabric)
     draw = torch.Generator().manual_seed(1)
     gradients = {}
     for _ in range(2):

@@ -22,6 +22,7 @@ from losskit_gan.trainer.fabric import make_fabric
 from losskit_gan.trainer.interrupt import Stopped
 from losskit_gan.trainer.loop import Trainer
 from losskit_gan.trainer.recorder import read_metrics
+from losskit_gan.trainer.setup import set_up
 
 NETS = """
 from torch import nn
@@ -570,7 +571,7 @@ def test_gradients_in_mixed_precision_are_those_of_full_precision(
         trainer = Trainer(load_train_config(config(**MIXED, fabric=fabric, optimizer={"lr": 0.0})))
         trainer.fabric = make_fabric(trainer.config)
         trainer.fabric.launch()
-        trainer._set_up(trainer.fabric)
+        trainer.engine = set_up(trainer, trainer.fabric)
         draw = torch.Generator().manual_seed(3)
         batch = {
             "real_imgs": torch.rand(4, 3, 8, 8, generator=draw) * 2 - 1,

@@ -132,8 +132,10 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.check:
         others = trainer.source.others
         left_out = f" ({others} other file{'s' * (others != 1)} left out)" if others else ""
+        kept = trainer.validation and len(trainer.validation.source)
+        aside = f", {kept} to validate on" if kept else ""
         print(
-            f"{arguments.config} is fine: {len(trainer.source)} images{left_out}, "
+            f"{arguments.config} is fine: {len(trainer.source)} images{left_out}{aside}, "
             f"{config.steps} steps"
         )
         return 0

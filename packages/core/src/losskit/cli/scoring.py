@@ -14,6 +14,7 @@ from losskit.extras import explained
 from losskit.spec import one_line
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from losskit.term import Term
@@ -44,6 +45,12 @@ class Scorer:
         self.term = image_term(config, device)
         self.unreduced = _unreduced(config, device)
         self._batched: bool | None = None if self.unreduced is not None else False
+
+    def to(self, device: str | torch.device) -> None:
+        """Compute there from now on."""
+        self.term.to(device)
+        if self.unreduced is not None:
+            self.unreduced.to(device)
 
     def __call__(self, pred: Tensor, target: Tensor, names: Sequence[str]) -> list[float]:
         """The loss of each image of the batch.

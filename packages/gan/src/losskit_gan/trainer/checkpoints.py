@@ -51,7 +51,14 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.close(folder)
 
 
-def save(folder: Path, step: int, state: Mapping[str, Any], *, keep: int) -> Path:
+def save(
+    folder: Path,
+    step: int,
+    state: Mapping[str, Any],
+    *,
+    keep: int,
+    note: Mapping[str, Any] | None = None,
+) -> Path:
     """Write ``step-N.pt`` and its seal; remove all older ones but the ``keep`` newest whole ones.
 
     Damaged ones do not count, and go as soon as a whole one is newer; the one just written stays.
@@ -62,13 +69,19 @@ def save(folder: Path, step: int, state: Mapping[str, Any], *, keep: int) -> Pat
         state: tensors, numbers, texts, and lists and dicts of them, so that it can be read back
             without running anything.
         keep: checkpoints that stay, this one among them.
+        note: what to say of it in its seal, which is read without the state.
     """
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
     content = buffer.getvalue()
     path = folder / f"step-{step:08d}.pt"
     path.unlink(missing_ok=True)  # never an old state under a new seal
-    seal = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "step": step}
+    seal = {
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "size": len(content),
+        "step": step,
+        **({} if note is None else {"note": dict(note)}),
+    }
     write_atomically(_seal(path), json.dumps(seal).encode())
     write_atomically(path, content)
     _prune(path, keep)
@@ -95,6 +108,15 @@ def _prune(written: Path, keep: int) -> None:
     for seal in written.parent.glob("step-*.seal.json"):  # of one that died between the two
         if seal.name < _seal(written).name and not seal.with_name(_state_name(seal)).exists():
             seal.unlink(missing_ok=True)
+
+
+def remove_newer(path: Path) -> None:
+    """Remove what is newer in its folder: of a run that went on from before it, and otherwise."""
+    for newer in _newest_first(path.parent):
+        if newer == path:
+            return
+        newer.unlink(missing_ok=True)
+        _seal(newer).unlink(missing_ok=True)
 
 
 def all_of(folder: Path) -> list[Path]:
@@ -154,6 +176,12 @@ def load(path: Path) -> dict[str, Any]:
     except Exception as error:  # torch raises many kinds for a file that is none
         raise CheckpointError(f"cannot read {path}: {one_line(error)}") from error
     return state
+
+
+def note_of(path: Path) -> dict[str, Any] | None:
+    """What was noted of a checkpoint when it was written; ``None`` if nothing was."""
+    note = _read_seal(path).get("note")
+    return note if isinstance(note, dict) else None
 
 
 def find(path: Path) -> Path:

@@ -21,6 +21,7 @@ from losskit_gan.trainer.sections import (
     LoggingConfig,
     ModelConfig,
     OptimizerConfig,
+    ValidateConfig,
     at_least,
 )
 
@@ -56,6 +57,7 @@ class TrainConfig:
         out: the folder everything is written to.
         fabric: devices, strategy, precision.
         logging: what is written when.
+        validate: metrics on images that are not trained on; ``null``: none.
         allow_import: let ``module:Class`` paths of this config import and run code from outside
             losskit.
         sources: where a printed preset's numbers come from; nothing reads it.
@@ -79,6 +81,7 @@ class TrainConfig:
     out: str = "runs/default"
     fabric: FabricConfig = field(default_factory=FabricConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
+    validate: ValidateConfig | None = None
     allow_import: bool = False
     sources: list[Any] = field(default_factory=list)
 
@@ -142,6 +145,8 @@ def _check_together(config: TrainConfig) -> None:
         )
     if not config.model.ema < 1:
         raise ConfigError(f"model.ema must be below 1, not {config.model.ema}")
+    if config.validate is not None:
+        _check_validation(config.validate, data)
     _check_devices(config.fabric.devices)
     LearningRates(config.optimizer, {"generator": config.optimizer.lr}, config.steps)
     if (config.fabric.strategy, config.fabric.precision) == ("fsdp", "16-mixed"):
@@ -169,6 +174,21 @@ def _check_together(config: TrainConfig) -> None:
                 "optimizer.type 'Adafactor' factors whole weights, which fabric.strategy 'fsdp' "
                 "spreads: take Adam, or ddp"
             )
+
+
+def _check_validation(section: ValidateConfig, data: DataConfig) -> None:
+    if data.task == "generation":
+        raise ConfigError(
+            "validate compares images with what they should be, which data.task 'generation' has not"
+        )
+    if (data.task == "paired") != (section.inputs is not None):
+        needs = "needs" if data.task == "paired" else "has no use for"
+        raise ConfigError(f"data.task {data.task!r} {needs} validate.inputs")
+    if data.task == "super-resolution" and (section.size or 0) % data.scale:
+        raise ConfigError(
+            f"validate.size {section.size} must be a multiple of data.scale {data.scale}"
+        )
+    section.named_metrics()
 
 
 def _check_devices(devices: int | str | list[int]) -> None:

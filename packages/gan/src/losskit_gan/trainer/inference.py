@@ -86,7 +86,7 @@ def write_samples(
     """
     check_folder(out, "--out")
     generator, config = generator_of(run, use_ema=use_ema, allow_import=allow_import)
-    maker = _Maker(generator, config, batch=batch, device=device, seed=seed)
+    maker = Maker(generator, config, batch=batch, device=device, seed=seed)
     if config.model.inputs == ["noise"]:
         if inputs is not None:
             raise ConfigError("this generator takes noise, not images: leave out --input")
@@ -109,7 +109,7 @@ def _with_holes(config: TrainConfig) -> bool:
     return config.data.task == "inpainting" and "mask" in given and set(given) <= {"lq", "mask"}
 
 
-class _Maker:
+class Maker:
     """A generator on its device, in batches, its images in [0, 1] on the CPU."""
 
     def __init__(
@@ -147,9 +147,7 @@ class _Maker:
         return made
 
 
-def _from_noise(
-    maker: _Maker, out: Path, count: int, interpolate: int, as_grid: bool
-) -> list[Path]:
+def _from_noise(maker: Maker, out: Path, count: int, interpolate: int, as_grid: bool) -> list[Path]:
     latent_dim = maker.config.model.latent_dim or maker.generator.latent_dim
     assert isinstance(latent_dim, int)
     if interpolate:
@@ -167,7 +165,7 @@ def _from_noise(
     return _each(images, [out / f"sample-{index:04d}.png" for index in range(count)])
 
 
-def _from_images(maker: _Maker, inputs: Path, out: Path, as_grid: bool) -> list[Path]:
+def _from_images(maker: Maker, inputs: Path, out: Path, as_grid: bool) -> list[Path]:
     files = _image_files(inputs)
     targets = [out / "samples.png"] if as_grid else _targets(files, inputs, out)
     taken = {file.resolve() for file in files}

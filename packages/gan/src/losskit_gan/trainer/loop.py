@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,15 +14,17 @@ from losskit_gan.trainer import assemble, checkpoints, sampling
 from losskit_gan.trainer.config import TrainConfig, as_mapping, check_folder
 from losskit_gan.trainer.data import Samples, batches
 from losskit_gan.trainer.ema import ExponentialMovingAverage
-from losskit_gan.trainer.engine import FabricEngine, raw
+from losskit_gan.trainer.engine import raw
 from losskit_gan.trainer.fabric import check_model, lost_processes_named, make_fabric
 from losskit_gan.trainer.interrupt import Interrupt, Stopped, ends_with_its_launcher
 from losskit_gan.trainer.progress import Progress
 from losskit_gan.trainer.rates import LearningRates
 from losskit_gan.trainer.recorder import Recorder
 from losskit_gan.trainer.rehearsal import rehearse
+from losskit_gan.trainer.setup import seed_all, set_up
 from losskit_gan.trainer.sources import open_source
 from losskit_gan.trainer.state import find, gather, restore
+from losskit_gan.trainer.validation import Validation
 
 
 class Trainer:
@@ -47,9 +47,10 @@ class Trainer:
         self.config = config
         make_fabric(config)  # what the run needs and is not here is told before anything is written
         self.out = Path(config.out)
+        self.best = self.out / "best"
         self.progress = progress
         check_folder(self.out, "out")
-        self._seed(config.seed)
+        seed_all(config.seed, deterministic=config.deterministic)
         self.model = assemble.model(config)
         check_model(config, self.model)
         self.source = open_source(config.data, allow_import=config.allow_import)
@@ -70,19 +71,16 @@ class Trainer:
         if config.model.warm_start is not None and not begun:
             assemble.warm_start(self.model, players, Path(config.model.warm_start))
         rehearse(self.model, self.source, config)
+        self.validation: Validation | None = None
+        if config.validate is not None:
+            self.validation = Validation(config, latent_dim=self.model.latent_dim)
+            self.validation.rehearse(self.model.generator)
         self.ema: ExponentialMovingAverage | None = None
         self.recorder = Recorder(self.out, tensorboard=config.logging.tensorboard)
         self.fabric: Any = None
         self.step = 0
         self.skipped: set[int] = set()
         self._interrupt = Interrupt()
-
-    def _seed(self, seed: int) -> None:
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
-        if self.config.deterministic:
-            torch.use_deterministic_algorithms(True)
 
     def run(self, *, resume: bool = False) -> Path:
         """Train to the last step.
@@ -106,7 +104,7 @@ class Trainer:
         self.fabric = fabric = make_fabric(self.config)
         with ends_with_its_launcher():
             fabric.launch()
-        self._set_up(fabric)
+        self.engine = set_up(self, fabric)
         found = find(self, resume=resume)
         if found is not None:
             restore(self, checkpoints.load(found))
@@ -141,47 +139,6 @@ class Trainer:
         assert path is not None
         return path
 
-    def _set_up(self, fabric: Any) -> None:
-        config, model = self.config, self.model
-        if config.model.ema:
-            self.ema = ExponentialMovingAverage(
-                model.generator, decay=config.model.ema, start=config.model.ema_start
-            )
-        if config.model.compile:
-            # In place: data-parallel wrappers, the other player's passes and losses all call the
-            # compiled network then, and penalties find out that it is one.
-            for player in self.optimizers:
-                getattr(model, player).compile()
-        sharded = self._shard(fabric) if config.fabric.strategy == "fsdp" else []
-        if not sharded:
-            for player in self.optimizers:
-                made = fabric.setup(getattr(model, player), self.optimizers[player])
-                network, self.optimizers[player] = made
-                setattr(model, player, network)
-            if self.ema is not None:
-                fabric.to_device(self.ema.module)
-        fabric.to_device(model.objective)
-        self.engine = FabricEngine(
-            fabric,
-            clip_norm={p: config.optimizer.of(p)["clip_norm"] for p in self.optimizers},
-            several_parts=config.accumulate > 1,
-            sharded=sharded,
-        )
-        # Ranks draw different noise from here on.
-        self._seed(config.seed + 1 + fabric.global_rank)
-
-    def _shard(self, fabric: Any) -> list[nn.Module]:
-        """Spread all networks over the ranks; their optimisers are made of what is left of them."""
-        for player in self.optimizers:
-            network = fabric.setup_module(getattr(self.model, player))
-            optimizer = assemble.optimizer(self.config, player, network)
-            self.optimizers[player] = fabric.setup_optimizers(optimizer)
-            setattr(self.model, player, network)
-        if self.ema is not None:
-            fabric.setup_module(self.ema.module)
-        networks = [raw(getattr(self.model, player)) for player in self.optimizers]
-        return networks if self.ema is None else [*networks, self.ema.module]
-
     def _write_config(self) -> None:
         import yaml
 
@@ -213,16 +170,44 @@ class Trainer:
     def _afterwards(self, bar: Progress) -> Path | None:
         """What is due after a step; returns the checkpoint, if one was written."""
         plan, last = self.config.logging, self.step == self.config.steps
+        values: dict[str, float] = {}
         if self.step % plan.every == 0 or last:
-            means = self._means()
-            bar.show(means)
+            values |= self._means()
+        if self.validation is not None and (self.step % self.validation.section.every == 0 or last):
+            values |= self._validate(self.validation, bar)
+        if values:
+            bar.show(values)
             if self.fabric.is_global_zero:
-                self.recorder.write(self.step, means)
+                self.recorder.write(self.step, values)
         if plan.samples_every and (self.step % plan.samples_every == 0 or last):
             self.write_samples()
         if last or (plan.checkpoint_every and self.step % plan.checkpoint_every == 0):
             return self._save()
         return None
+
+    def _validate(self, validation: Validation, bar: Progress) -> dict[str, float]:
+        """The metrics of the (averaged) generator; a checkpoint, if they are the best so far."""
+        # A sharded generator runs on all ranks or not at all.
+        alone = self.config.fabric.strategy == "fsdp"
+        values = validation(
+            self._shown_generator(),
+            self.fabric.device,
+            rank=0 if alone else self.fabric.global_rank,
+            world_size=1 if alone else self.fabric.world_size,
+            tell=lambda done, total: bar.show_other(f"validating {done}/{total}"),
+        )
+        self.engine.reshard()
+        newest = next(iter(checkpoints.all_of(self.best)), None)
+        known = None if newest is None else checkpoints.note_of(newest)
+        # One rank looks: while another still did, the first could have written the next.
+        if self.fabric.broadcast(validation.is_best(values, known)):
+            self._write(self.best, keep=1, note=validation.record(values))
+            if self.fabric.is_global_zero:
+                checkpoints.remove_newer(self.best / self._path().name)
+        return values
+
+    def _shown_generator(self) -> nn.Module:
+        return raw(self.model.generator) if self.ema is None else self.ema.module
 
     def _means(self) -> dict[str, float]:
         means = self.recorder.means()
@@ -252,7 +237,7 @@ class Trainer:
         if not first and self.config.fabric.strategy != "fsdp":
             return  # a sharded generator runs on all ranks or not at all
         sheets = sampling.sheets(
-            raw(self.model.generator) if self.ema is None else self.ema.module,
+            self._shown_generator(),
             Samples(self.source, self.config.data, seed=self.config.seed + 1),
             self.config,
             latent_dim=self.model.latent_dim,
@@ -268,17 +253,19 @@ class Trainer:
         return self.out / "checkpoints" / f"step-{self.step:08d}.pt"
 
     def _save(self) -> Path:
-        """Write a checkpoint; every rank takes part, the first one writes."""
+        """Write a checkpoint to go on from."""
+        self._write(self.out / "checkpoints", keep=self.config.logging.keep)
+        return self._path()
+
+    def _write(self, folder: Path, *, keep: int, note: dict[str, Any] | None = None) -> None:
+        """Write the state; every rank takes part, the first one writes."""
         for objective in (self.model.objective.disc_objective, self.model.objective.gen_objective):
             if objective is not None:
                 objective.check()  # never keep a state whose last step was NaN
         state = gather(self)
         if self.fabric.is_global_zero:
-            checkpoints.save(
-                self.out / "checkpoints", self.step, state, keep=self.config.logging.keep
-            )
+            checkpoints.save(folder, self.step, state, keep=keep, note=note)
         self.fabric.barrier()
-        return self._path()
 
     def _should_stop(self) -> bool:
         """Whether to stop after this step; all ranks agree, which they check at every log row."""

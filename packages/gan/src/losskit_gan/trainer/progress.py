@@ -72,6 +72,11 @@ class Progress:
             print(f"step {task.completed:.0f}/{task.total:.0f}{left}: {text}", flush=True)  # noqa: T201
         self._bar.update(self._task, losses=fitting(losses, self._room))
 
+    def show_other(self, text: str) -> None:
+        """Show in the losses' place what takes time beside the steps; not in a pipe."""
+        if self._bar is not None and self._terminal:
+            self._bar.update(self._task, losses=text[: self._room])
+
 
 _BAR, _TIME = 12, 8
 

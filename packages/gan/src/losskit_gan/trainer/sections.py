@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
+
+from losskit.cli.evaluate import parse_loss
+from losskit.errors import ConfigError, nearest
 
 #: torch takes seeds of 64 bits, and ranks, samples and images count up from the one that is given.
 LARGEST_SEED = 2**63 - 1
@@ -192,3 +196,65 @@ class LoggingConfig:
     checkpoint_every: int = at_least(0, 500)
     keep: int = at_least(1, 3)
     tensorboard: bool = True
+
+
+@dataclass(frozen=True)
+class ValidateConfig:
+    """``validate``: metrics on images that are not trained on; not for ``data.task: generation``.
+
+    Values are those of ``losskit eval`` on the saved pictures, of the averaged generator where there
+    is one. They are logged as ``val_NAME``; for all of them lower is better.
+
+    Args:
+        images: as ``data.images``; used whole, whatever their sizes.
+        inputs: for ``data.task: paired``, the folder of the generator's inputs.
+        options: keyword arguments of a provider.
+        every: steps between two validations; there is always one at the end.
+        metrics: losses of two images, as ``losskit eval`` takes them (``LPIPS:net=vgg``), or configs.
+        keep_best: the metric whose best checkpoint is kept in ``best/``.
+        size: side of the square that is taken from the middle of larger images.
+        crop_border: pixels that are left out at each side.
+        y_channel: compare luma only, as benchmarks of super-resolution do.
+    """
+
+    images: str
+    inputs: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    every: int = at_least(1, 500)
+    metrics: list[Any] = field(default_factory=lambda: ["L1Loss", "PSNRLoss"])
+    keep_best: str | None = None
+    size: int | None = at_least(1, None)
+    crop_border: int = at_least(0, 0)
+    y_channel: bool = False
+
+    def named_metrics(self) -> dict[str, dict[str, Any]]:
+        """The metrics' configs by the names that they are logged under.
+
+        Raises:
+            ConfigError: one is neither a name nor a config, two have one name, or ``keep_best`` is
+                none of them.
+        """
+        named: dict[str, dict[str, Any]] = {}
+        for metric in self.metrics:
+            if isinstance(metric, str):
+                name, config = metric, parse_loss(metric)
+            elif isinstance(metric, Mapping) and "type" in metric:
+                name, config = str(metric.get("loss_name", metric["type"])), dict(metric)
+            else:
+                raise ConfigError(
+                    "validate.metrics: write a loss's name, 'LPIPS:net=vgg' or {type: LPIPS}, "
+                    f"not {metric!r:.60}"
+                )
+            if name in named:
+                raise ConfigError(
+                    f"validate.metrics has {name!r} twice: give one of them a loss_name"
+                )
+            named[name] = config
+        if not named:
+            raise ConfigError("validate.metrics is empty: name a loss, PSNRLoss, say")
+        if self.keep_best is not None and self.keep_best not in named:
+            raise ConfigError(
+                f"validate.keep_best must be one of validate.metrics ({', '.join(named)}), "
+                f"not {self.keep_best!r}" + nearest(self.keep_best, named)
+            )
+        return named

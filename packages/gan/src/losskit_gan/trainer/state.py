@@ -23,8 +23,8 @@ FORMAT = 3
 #: What may differ when a run goes on: how long, where, what is written on the way, how it began.
 _FREE = frozenset(
     {
-        *("steps", "logging", "fabric", "out", "allow_import", "deterministic", "sources"),
-        *("data.workers", "data.cache", "model.warm_start"),
+        *("steps", "logging", "validate", "fabric", "out", "allow_import", "deterministic"),
+        *("sources", "data.workers", "data.cache", "model.warm_start"),
     }
 )
 
@@ -153,6 +153,12 @@ def find(trainer: Trainer, *, resume: bool) -> Path | None:
             f"not one of the {len(there)} checkpoints in {folder} is whole (the newest is "
             f"{there[0].name}): copy them again, each with its .seal.json, or take them away "
             "to begin anew"
+        )
+    best = checkpoints.all_of(trainer.best)
+    if found is None and best and not resume:
+        raise ConfigError(
+            f"{trainer.out} already holds a run's best checkpoint ({best[0].name}): "
+            "give --resume, or another out="
         )
     if found is not None and not resume:
         raise ConfigError(
