@@ -258,18 +258,18 @@ def test_what_is_wrong_is_one_line_before_anything_is_written(folder, validate, 
 
 
 def test_what_it_is_not_for(folder):
-    with pytest.raises(ConfigError, match="data.task 'generation' has not"):
+    with pytest.raises(ConfigError, match=r"data.task 'generation' has not"):
         run({}, data={"task": "generation"})
     fixed = {"generator": {"type": "usernets:Fixed"}, "inputs": ["lq"]}
     with pytest.raises(ConfigError, match=r"0.png the generator makes 8x8 with .*, not 18x20"):
         run({}, model=fixed)
-    with pytest.raises(ConfigError, match="'paired' needs validate.inputs"):
+    with pytest.raises(ConfigError, match=r"'paired' needs validate.inputs"):
         run({}, data={"task": "paired", "inputs": "train"})
 
 
 def test_a_bad_image_is_told_at_once(folder):
     (folder / "kept" / "9.png").write_bytes(b"nothing")
-    with pytest.raises(ConfigError, match="cannot read .*9.png") as caught:
+    with pytest.raises(ConfigError, match=r"cannot read .*9.png") as caught:
         run({}, data={"skip_bad": True})
     assert "skip_bad" not in str(caught.value)
 
