@@ -11,7 +11,7 @@ from typing import Any
 import atlas
 import yaml
 
-from losskit.cli.listing import example_config, loss_signature
+from losskit.cli.listing import example_config, is_required, loss_signature
 from losskit.registry import list_losses, plugins
 from losskit.spec import LossSpec, resolve_target
 
@@ -89,7 +89,7 @@ def section(
         ("Arguments", signature["arguments"]),
         ("Inputs", signature["inputs"]),
     ):
-        shown = [n if d == "required" else f"{n}={d}" for n, d in parameters.items()]
+        shown = [n if is_required(p) else f"{n}={p.default!r}" for n, p in parameters.items()]
         lines += [f"{title}: {', '.join(f'`{item}`' for item in shown) or 'none'}.", ""]
     lines += [*markdown(_documentation(spec)), ""]
     if spec.paper:

@@ -128,3 +128,23 @@ def test_every_command_prints_its_json_that_way() -> None:
         "scaffold/writer.py",  # strings of a pyproject.toml
         "testing/plugin_case.py",  # a list of paths, for a process of its own
     }
+
+
+def test_what_show_says_of_arguments_are_values_and_types(capsys) -> None:
+    """A script can make the loss from it, with every option at its default."""
+    import losskit
+
+    for spec in losskit.list_losses():
+        if spec.namespace != "core":
+            continue
+        assert main(["show", spec.qualified_name, "--json"]) == 0
+        loss = strict(capsys.readouterr().out)["loss"]
+        made = losskit.create(spec.name)
+        given = {name: argument["default"] for name, argument in loss["arguments"].items()}
+        assert repr(losskit.create(spec.name, **given)) == repr(made)
+    assert main(["show", "CharbonnierLoss", "--json"]) == 0
+    loss = strict(capsys.readouterr().out)["loss"]
+    assert loss["arguments"]["eps"] == {"type": "float", "required": False, "default": 1e-12}
+    kinds = loss["arguments"]["reduction"]["type"]
+    assert kinds == "Literal['mean', 'sum', 'none']"
+    assert loss["inputs"]["pred"] == {"type": "Tensor", "required": True}

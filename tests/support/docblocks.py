@@ -108,7 +108,10 @@ def _with_random_weights(source: str) -> str:
 
     specs = losskit.list_losses()
     taking = [
-        s.name for s in specs if isinstance(loss_signature(s)["arguments"].get("weights"), str)
+        spec.name
+        for spec in specs
+        if (weights := loss_signature(spec)["arguments"].get("weights")) is not None
+        and (weights.default is None or isinstance(weights.default, str))
     ]
     source = re.sub(r'weights="[^"]*"', 'weights="random"', source)
     pattern = rf'(type="(?:{"|".join(taking)})")(?!.*\bweights=)'

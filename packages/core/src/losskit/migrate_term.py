@@ -82,7 +82,7 @@ def _checked(
     spec: LossSpec, arguments: Mapping[str, Any], notes: list[str]
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The arguments in our names, without those the loss does not have; and its required inputs."""
-    from losskit.cli.listing import loss_signature
+    from losskit.cli.listing import is_required, loss_signature
 
     try:
         signature = loss_signature(spec)
@@ -100,7 +100,7 @@ def _checked(
             kept[key] = value
         else:
             notes.append(f"left out {key}={value!r}: {spec.name} has no such argument")
-    required = [n for n, default in signature["inputs"].items() if default == "required"]
+    required = [name for name, p in signature["inputs"].items() if is_required(p)]
     return kept, tuple(required)
 
 

@@ -6,12 +6,13 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from inspect import Parameter
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from losskit.cli.listing import loss_signature
+from losskit.cli.listing import is_required, loss_signature
 from losskit.compat import constructor_arguments
 from losskit.errors import ConfigError
 from losskit.factory import create
@@ -191,7 +192,7 @@ def _ways(
 ) -> Iterator[_Way]:
     """How to make the loss, best first: nearest to what a user gets."""
     parameters = loss_signature(spec)["arguments"]
-    needed = {k: v for k, v in example.items() if parameters.get(k) == "required"}
+    needed = {k: v for k, v in example.items() if k in parameters and is_required(parameters[k])}
     stand_ins = {key: value for key, value in example.items() if _is_stand_in(value)}
     named = constructor_arguments(spec.name, options, parameters)  # under this library's names
     replaced = stand_ins.keys() & named.keys()
@@ -219,9 +220,10 @@ def _ways(
         yield _Way(example, random=True)
 
 
-def _packaged(named: Mapping[str, Any], parameters: Mapping[str, str]) -> bool:
+def _packaged(named: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> bool:
     """Whether the loss looks through a network whose true weights come in a package."""
-    backbone = str(named.get("backbone", parameters.get("backbone", ""))).strip("'")
+    default = parameters["backbone"].default if "backbone" in parameters else ""
+    backbone = named.get("backbone", default)
     names = {f"{spec.name}/{name}" for spec in list_backbones() for name in spec.packaged}
     return any(backbone in (name, name.partition("/")[2]) for name in names)
 

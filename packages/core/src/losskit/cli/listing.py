@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,8 @@ from losskit.strict_json import strict_json
 
 SCHEMA = 1
 _CROSS_REFERENCE = re.compile(r"\[(`[^`]+`)\]\[[^\]]*\]")  # how docstrings link, for the docs
+
+_MODULES = re.compile(r"\b(?:[a-z_]\w*\.)+(?=[A-Z])")  # of types, as in collections.abc.Sequence
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -115,7 +118,9 @@ def _show(arguments: argparse.Namespace) -> int:
         print_json(
             loss={
                 **_as_dict(spec),
-                **signature,
+                "arguments": {n: _parameter(p) for n, p in signature["arguments"].items()},
+                "inputs": {n: _parameter(p) for n, p in signature["inputs"].items()},
+                "doc": signature["doc"],
                 "config": example_config(spec, signature["inputs"]),
             }
         )
@@ -131,8 +136,8 @@ def _show(arguments: argparse.Namespace) -> int:
         ("inputs", signature["inputs"]),
     ):
         print(f"\n{title}:")
-        for name, default in parameters.items():
-            print(f"  {name}" + ("" if default == "required" else f" = {default}"))
+        for name, parameter in parameters.items():
+            print(f"  {name}" + ("" if is_required(parameter) else f" = {parameter.default!r}"))
         if not parameters:
             print("  none")
     if signature["doc"]:
@@ -145,8 +150,7 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def loss_signature(spec: LossSpec) -> dict[str, Any]:
-    """A loss's constructor arguments and call inputs with their defaults as text, and its docstring."""
-    import inspect
+    """A loss's constructor ``arguments`` and call ``inputs``, as parameters by name, and its ``doc``."""
 
     from losskit.loss import Loss
     from losskit.registry import local_target
@@ -154,36 +158,51 @@ def loss_signature(spec: LossSpec) -> dict[str, Any]:
 
     target: Any = local_target(spec) or resolve_target(spec.target)
     if not isinstance(target, type):
-        parameters = inspect.signature(target).parameters
-        return {
-            "arguments": _defaults(
-                {n: p for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
-            ),
-            "inputs": _defaults(
-                {n: p for n, p in parameters.items() if p.kind is not p.KEYWORD_ONLY}
-            ),
-            "doc": inspect.getdoc(target) or "",
-        }
-    loss: Any = target
-    call = loss.components if loss.forward is Loss.forward else loss.forward
-    return {
-        "arguments": _defaults(inspect.signature(loss.__init__).parameters),
-        "inputs": _defaults(inspect.signature(call).parameters),
-        "doc": inspect.getdoc(target) or "",
-    }
+        parameters = _parameters(target)
+        options = {n: p for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+        inputs = {n: p for n, p in parameters.items() if n not in options}
+    else:
+        loss: Any = target
+        options = _parameters(loss.__init__)
+        inputs = _parameters(loss.components if loss.forward is Loss.forward else loss.forward)
+    return {"arguments": options, "inputs": inputs, "doc": inspect.getdoc(target) or ""}
 
 
-def _defaults(parameters: Mapping[str, Any]) -> dict[str, str]:
+def _parameters(function: Any) -> dict[str, inspect.Parameter]:
+    """Those that are given by name, with annotations that need no look at the source."""
+    from typing import get_type_hints
+
+    try:
+        hints = get_type_hints(function)
+    except (NameError, TypeError):  # names that are there for type checkers only
+        hints = {}
     return {
-        name: "required" if p.default is p.empty else repr(p.default)
-        for name, p in parameters.items()
+        name: p.replace(annotation=hints.get(name, p.annotation))
+        for name, p in inspect.signature(function).parameters.items()
         if name != "self" and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
     }
 
 
-def example_config(spec: LossSpec, inputs: Mapping[str, str]) -> dict[str, Any]:
+def is_required(parameter: inspect.Parameter) -> bool:
+    """Whether a call must give it."""
+    return parameter.default is parameter.empty
+
+
+def _parameter(parameter: inspect.Parameter) -> dict[str, Any]:
+    """Its type as text, and its default if it has one."""
+    annotation, default = parameter.annotation, parameter.default
+    described: dict[str, Any] = {"type": None, "required": is_required(parameter)}
+    if annotation is not parameter.empty:
+        text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+        described["type"] = _MODULES.sub("", text)
+    if not is_required(parameter):
+        described["default"] = default
+    return described
+
+
+def example_config(spec: LossSpec, inputs: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
     """A config of the loss with its required arguments, which routes its required inputs."""
-    required = [name for name, default in inputs.items() if default == "required"]
+    required = [name for name, parameter in inputs.items() if is_required(parameter)]
     return {
         "type": spec.name,
         **_required_arguments(spec),
@@ -196,9 +215,7 @@ def _required_arguments(spec: LossSpec) -> dict[str, Any]:
     """What the loss cannot be made without, with its example's values where these are plain."""
     from losskit.spec import resolve_target
 
-    needed = [
-        n for n, default in loss_signature(spec)["arguments"].items() if default == "required"
-    ]
+    needed = [n for n, p in loss_signature(spec)["arguments"].items() if is_required(p)]
     if not needed:
         return {}
     values = resolve_target(spec.example)().arguments if spec.example else {}
