@@ -117,3 +117,27 @@ def test_a_copy_does_not_warn_again() -> None:
     with pytest.warns(RangeWarning):
         copy.deepcopy(loss)(torch.full((1, 3, 4, 4), 200.0))
     loss(torch.full((1, 3, 4, 4), 200.0))  # warnings are errors here
+
+
+def test_what_is_trained_is_told_of_when_it_stays_outside() -> None:
+    check = RangeCheck((0.0, 1.0), "TheLoss")
+    outside = torch.full((1, 3, 4, 4), 3.0, requires_grad=True)
+    inside = torch.rand(1, 3, 4, 4, requires_grad=True)
+    for image in [outside] * 99 + [inside] + [outside] * 99:  # warnings are errors here
+        check(pred=image * 1)
+    with pytest.warns(RangeWarning, match="TheLoss: pred holds"):
+        check(pred=outside * 1)
+    check(pred=outside * 1)
+    with pytest.warns(RangeWarning, match="TheLoss: target holds"):
+        check(pred=outside, target=outside.detach())  # targets overshoot at no time
+
+
+def test_the_warning_names_the_term() -> None:
+    losses = [{"type": "SSIMLoss", "loss_name": f"loss_{part}"} for part in ("face", "rest")]
+    pytest.importorskip("losskit_perceptual")
+    objective = losskit.Objective(losses)
+    images = torch.rand(1, 3, 16, 16) * 255
+    with pytest.warns(RangeWarning) as caught:
+        objective({"pred": images.clone().requires_grad_(), "target": images})
+    told = [str(warning.message).partition(" holds")[0] for warning in caught]
+    assert told == ["SSIMLoss (loss_face): target", "SSIMLoss (loss_rest): target"]

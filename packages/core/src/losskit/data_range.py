@@ -36,16 +36,27 @@ def parse_data_range(data_range: DataRange) -> tuple[float, float]:
     return low, high
 
 
+#: Calls in a row with images outside after which what is being trained is no mere beginner.
+_PATIENCE = 100
+
+
 class RangeCheck:
     """Looks at the images that a loss is given and warns, once, when the range cannot be right.
 
+    Images that get a gradient are what is being trained, and an untrained network may overshoot: of
+    those it tells when they were outside at a hundred calls in a row.
+
     On the CPU it looks until it has warned; on an accelerator, where looking waits for the device,
-    at the first image of each argument only. Under ``torch.compile`` it does not look.
+    only once for each argument: at its first image, or its hundredth. Under ``torch.compile`` it
+    does not look.
 
     Args:
         data_range: what the loss was told.
         owner: the loss's name.
         argument: the loss's argument that sets the range, for the message.
+
+    Attributes:
+        term: the name of the term that the loss is part of, if any; for the message too.
 
     Example:
         >>> import torch, warnings
@@ -63,7 +74,9 @@ class RangeCheck:
         self.low, self.high = data_range
         self.owner = owner
         self.argument = argument
+        self.term = ""
         self._done: set[str] = set()
+        self._in_a_row: dict[str, int] = {}
 
     def __call__(self, **images: Tensor) -> None:
         """Check images by the names of the loss's arguments."""
@@ -71,10 +84,15 @@ class RangeCheck:
             return
         for name, image in images.items():
             if name not in self._done and image.numel() and not image.is_meta:
-                self._look(name, image.detach())
+                self._look(name, image.detach(), trained=image.requires_grad)
 
-    def _look(self, name: str, image: Tensor) -> None:
+    def _look(self, name: str, image: Tensor, *, trained: bool) -> None:
+        if trained:
+            self._in_a_row[name] = self._in_a_row.get(name, 0) + 1
+        patient = trained and self._in_a_row[name] < _PATIENCE
         if image.device.type != "cpu":
+            if patient:
+                return
             self._done.add(name)
         try:
             least, most = (value.item() for value in torch.aminmax(image))
@@ -85,10 +103,14 @@ class RangeCheck:
         # [0, 1] images where [-1, 1] is meant: the classic mistake, and never out of range.
         one_sided = self.low < 0 <= least and self.high <= 1 and most > least
         if not (outside or one_sided):
+            self._in_a_row.pop(name, None)
+            return
+        if patient:
             return
         self._done.add(name)
+        owner = f"{self.owner} ({self.term})" if self.term else self.owner
         warnings.warn(
-            f"{self.owner}: {name} holds values from {least:.4g} to {most:.4g}, but "
+            f"{owner}: {name} holds values from {least:.4g} to {most:.4g}, but "
             f"{self.argument} says {self.low:g} to {self.high:g}; scale the images or set "
             f"{self.argument}",
             RangeWarning,

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from losskit import compat
 from losskit.adaptive import AdaptiveWeight
+from losskit.data_range import RangeCheck
 from losskit.errors import ConfigError, MissingOutputError, nearest
 from losskit.loss import (
     Loss,
@@ -78,6 +79,10 @@ class Term(nn.Module):
         self.loss_weight = loss_weight
         self.type_name = type_name or type(loss).__name__
         self.name = loss_name or default_loss_name(loss)
+        for module in loss.modules():
+            for check in vars(module).values():
+                if isinstance(check, RangeCheck):
+                    check.term = self.name  # of several of a kind, the warning says which
         self.schedule = schedule or Schedule()
         self.monitor = "loss" not in self.name if monitor is None else monitor
         self.self_routed = self_routed
