@@ -1,12 +1,11 @@
 """Reading, writing and pairing images, against Pillow itself."""
 
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from deep_png import write_deep_png
 from PIL import Image
 
 from losskit.cli.images import as_picture, paired_files, read_image, write_image
@@ -61,24 +60,6 @@ def test_grey_transparent_and_sixteen_bits(tmp_path: Path, pixels: np.ndarray) -
     deep = np.array([[0, 1, 300, 65535]], np.uint16)
     values = read_image(save(tmp_path / "deep.png", deep))[0, 1, 0]
     np.testing.assert_allclose(values.numpy(), deep[0] / 65535, rtol=1e-6)
-
-
-def write_deep_png(path: Path, values: np.ndarray) -> Path:
-    """A PNG of 16 bits a channel, every line filtered by its left neighbours."""
-    height, width, channels = values.shape
-    rows = values.astype(">u2").view(np.uint8).reshape(height, width, -1)
-    rows = np.concatenate([rows[:, :1], rows[:, 1:] - rows[:, :-1]], 1)
-    data = b"".join(b"\1" + row.tobytes() for row in rows)
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        )
-
-    head = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
-    parts = (chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(data)), chunk(b"IEND", b""))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
-    return path
 
 
 @pytest.mark.parametrize("channels", [3, 4])

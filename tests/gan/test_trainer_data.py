@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from deep_png import write_deep_png
 from PIL import Image
 
 from losskit.errors import ConfigError
@@ -280,6 +281,21 @@ def test_more_than_eight_bits_are_scaled_not_clipped(tmp_path, name, pixels):
         shown = sources.decode(tmp_path / name, channels)
         assert shown.shape == (channels, 8, 8)
         assert np.abs(shown.numpy() - _RAMP * 255).max() <= 0.501
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_colours_of_16_bits_are_rounded_and_shown_on_white(tmp_path, channels):
+    deep = np.random.default_rng(0).integers(0, 2**16, (6, 5, channels), dtype=np.uint16)
+    path = write_deep_png(tmp_path / "deep.png", deep)
+    shown = sources.decode(path, 3).permute(1, 2, 0).numpy()
+    values = deep / 65535
+    alpha = values[..., 3:] if channels == 4 else 1.0
+    expected = 255 * (values[..., :3] * alpha + 1 - alpha)
+    # Two roundings, of colours and of what lies on white; cut off, it would be up to 1 too low.
+    assert np.abs(shown - expected).max() < (0.501 if channels == 3 else 1.51)
+    assert abs((shown - expected).mean()) < 0.1
+    grey_and_alpha = write_deep_png(tmp_path / "la.png", deep[..., :2])
+    assert sources.decode(grey_and_alpha, 3).shape == (3, 6, 5)
 
 
 def test_a_transparent_value_of_16_bits_is_shown_on_white(tmp_path):

@@ -57,11 +57,9 @@ def read_image(path: Path, *, size: tuple[int, int] | int | None = None) -> Tens
     try:
         with image_module.open(path) as opened:
             white = white_of(opened)
-            low = _low_bytes(opened, path)
+            deep = deep_colours(opened, path)
             image = ImageOps.exif_transpose(opened)
-            if low is not None:
-                high = np.array(image.convert("RGB")).astype(np.float32)
-                deep = (high * 256 + np.array(low.convert("RGB"))) / 65535
+            if deep is not None:
                 channels = [image_module.fromarray(deep[..., index]) for index in range(3)]
                 pixels = np.stack([np.array(_fit(channel, size)) for channel in channels], -1)
             elif white is None:
@@ -74,6 +72,29 @@ def read_image(path: Path, *, size: tuple[int, int] | int | None = None) -> Tens
     except Exception as error:  # Pillow raises many kinds for a damaged file
         raise LosskitError(f"cannot read {path} as an image: {one_line(error)}") from error
     return torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0).contiguous()
+
+
+def deep_colours(image: Any, path: Path, mode: str = "RGB") -> NDArray[np.float32] | None:
+    """The upright ``(h, w, c)`` in [0, 1] of a file of colours of 16 bits just opened.
+
+    ``None`` where its colours have 8 bits, or it is grey.
+
+    Args:
+        image: the opened file.
+        path: its path.
+        mode: ``RGB``, or ``RGBA`` to have its transparency.
+
+    Raises:
+        ValueError: colours have more than 8 bits that Pillow cannot be made to give.
+    """
+    import numpy as np
+    from PIL import ImageOps
+
+    low = _low_bytes(image, path)
+    if low is None:
+        return None
+    high = np.array(ImageOps.exif_transpose(image).convert(mode)).astype(np.float32)
+    return (high * 256 + np.array(low.convert(mode), dtype=np.float32)) / np.float32(65535)
 
 
 def _low_bytes(image: Any, path: Path) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +13,14 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from losskit.cli.images import SUFFIXES, paired_files, unclipped, visible_files, white_of
+from losskit.cli.images import (
+    SUFFIXES,
+    deep_colours,
+    paired_files,
+    unclipped,
+    visible_files,
+    white_of,
+)
 from losskit.errors import ConfigError, LosskitError
 from losskit.spec import one_line
 from losskit_gan.trainer.imports import import_named
@@ -87,7 +95,7 @@ def open_source(config: DataConfig, *, allow_import: bool = False) -> Source:
 def decode(path: Path, channels: Literal[1, 3]) -> UInt8[Tensor, "c h w"]:
     """One image file as it is meant to be seen: as its EXIF data turn it, on white where transparent.
 
-    Grey of 16 bits is scaled to 8, and so are floats, whose white is 1.
+    Grey and colours of 16 bits are scaled to 8, and so are floats, whose white is 1.
 
     Raises:
         DataError: it cannot be read as an image, or what its white is cannot be known.
@@ -97,16 +105,18 @@ def decode(path: Path, channels: Literal[1, 3]) -> UInt8[Tensor, "c h w"]:
     try:
         with Image.open(path) as image:
             white = white_of(image)
+            clear = image.mode in _TRANSPARENT or "transparency" in image.info
+            mode = "RGBA" if clear else "RGB" if channels == 3 else "L"
+            pixels: Any = None
+            with suppress(ValueError):  # rounded, where Pillow would cut the lower byte off
+                pixels = deep_colours(image, path, mode) if mode != "L" else None
             upright = ImageOps.exif_transpose(image)
-            clear = upright.mode in _TRANSPARENT or "transparency" in upright.info
-            pixels: Any
-            if white is None:
-                mode = "RGBA" if clear else "RGB" if channels == 3 else "L"
-                pixels = np.array(upright.convert(mode))
-            else:
+            if white is not None:
                 pixels = unclipped(upright, white)
                 if clear:  # one value that is not seen
                     pixels[np.array(upright) == upright.info["transparency"]] = 1.0
+            elif pixels is None:
+                pixels = np.array(upright.convert(mode))
     except FileNotFoundError as error:
         raise DataError(f"there is no file {path}") from error
     except Exception as error:  # Pillow raises many kinds for a damaged file
