@@ -1,5 +1,6 @@
 """Reading, writing and pairing images, against Pillow itself."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
