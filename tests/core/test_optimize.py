@@ -345,7 +345,8 @@ def test_pictures_and_names(files, tmp_path) -> None:
     [
         (["--steps", "0"], "--steps must be at least 1"),
         (["--init", "target"], "--init target needs --target"),
-        ([], "--init noise needs --target IMAGE, or --size PX"),
+        ([], "--init noise needs --target IMAGE at its size, or --size PX"),
+        (["--size", "8", "--own-size", "style"], "--own-size style: there is no such --input"),
         (["--size", "4"], r"needs outputs['target']"),
         (["--size", "4", "--input", "x"], "--input must be NAME=IMAGE"),
         (["--size", "4", "--input", "pred=x.png"], "a name of its own"),
@@ -401,3 +402,33 @@ def test_what_a_latents_network_raises_is_one_line(files, tmp_path, monkeypatch,
         error = capsys.readouterr().err
         assert message in error
         assert error.count("\n") == 1
+
+
+def test_pictures_of_their_own_size(tmp_path, monkeypatch) -> None:
+    pytest.importorskip("losskit_perceptual")
+    style = {
+        "type": "StyleLoss",
+        "vgg_type": "vgg16",
+        "weights": "random",
+        "layer_weights": {"3": 1.0},
+    }
+    (tmp_path / "o.yaml").write_text(json.dumps({"terms": [style]}))
+    rng = np.random.default_rng(0)
+    for name, shape in {"start": (24, 32), "style": (60, 40)}.items():
+        pixels = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    seen = []
+    real = Descent.__init__
+
+    def spied(self, objective, init, outputs, **options):
+        seen.append((tuple(init.shape[2:]), tuple(outputs["target"].shape[2:])))
+        real(self, objective, init, outputs, **options)
+
+    monkeypatch.setattr(Descent, "__init__", spied)
+    argv = ["optimize", str(tmp_path / "o.yaml"), "--target", str(tmp_path / "style.png")]
+    argv += ["--steps", "1", "--animation", "none", "--own-size", "target"]
+    start = ["--init", str(tmp_path / "start.png")]
+    assert main([*argv, *start, "--out", str(tmp_path / "a")]) == 0
+    assert main([*argv, *start, "--size", "16", "--out", str(tmp_path / "b")]) == 0
+    assert main([*argv, "--size", "20", "--out", str(tmp_path / "c")]) == 0
+    assert seen == [((24, 32), (60, 40)), ((16, 21), (24, 16)), ((20, 20), (30, 20))]

@@ -39,6 +39,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--lr", type=float, help="step length (default: 0.02 for Adam, 1 for L-BFGS)")
     add("--size", type=int, metavar="PX", help="scale the shorter side to this many pixels")
     add(
+        "--own-size",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="do not crop this input ('target', or an --input's name) to the image's shape: for "
+        "losses that compare pictures of any size, as those of style do",
+    )
+    add(
         "--range",
         type=parse_range,
         default=(0.0, 1.0),

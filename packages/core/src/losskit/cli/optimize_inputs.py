@@ -54,7 +54,9 @@ def load_network(arguments: argparse.Namespace) -> nn.Module | None:
 
 
 def load_images(arguments: argparse.Namespace, network: Any) -> tuple[Tensor, dict[str, Tensor]]:
-    """Where to start, and the constant outputs: all pictures at the size of the one optimised.
+    """Where to start, and the constant outputs: pictures at the size of the one optimised.
+
+    But those of ``--own-size`` keep their shape.
 
     Raises:
         ConfigError: the options leave the start or its size open.
@@ -79,14 +81,19 @@ def load_images(arguments: argparse.Namespace, network: Any) -> tuple[Tensor, di
         init = read_image(Path(arguments.init), size=fit)
         fit = (init.shape[2], init.shape[3])
     outputs: dict[str, Tensor] = {}
+    own = set(arguments.own_size)
     if arguments.target is not None:
-        outputs["target"] = read_image(arguments.target, size=fit)
-        fit = (outputs["target"].shape[2], outputs["target"].shape[3])
+        size = arguments.size if "target" in own else fit
+        outputs["target"] = read_image(arguments.target, size=size)
+        if "target" not in own or arguments.init == "target":
+            fit = (outputs["target"].shape[2], outputs["target"].shape[3])
     for text in arguments.input:
         name, equals, path = text.partition("=")
         if not equals or name in ("pred", "init", "target", "iteration"):
             raise ConfigError(f"--input must be NAME=IMAGE with a name of its own, not {text!r}")
-        outputs[name] = read_image(Path(path), size=fit)
+        outputs[name] = read_image(Path(path), size=arguments.size if name in own else fit)
+    for name in sorted(own - set(outputs)):
+        raise ConfigError(f"--own-size {name}: there is no such --input, or no --target")
     if init is None and arguments.init == "target":
         if "target" not in outputs:
             raise ConfigError("--init target needs --target IMAGE")
@@ -95,7 +102,9 @@ def load_images(arguments: argparse.Namespace, network: Any) -> tuple[Tensor, di
         if isinstance(fit, int):
             fit = (fit, fit)
         if fit is None:
-            raise ConfigError("--init noise needs --target IMAGE, or --size PX for a square")
+            raise ConfigError(
+                "--init noise needs --target IMAGE at its size, or --size PX for a square"
+            )
         init = (0.5 + 0.1 * torch.randn(1, 3, *fit)).clamp(0, 1)
     outputs = {
         name: (image * (high - low) + low).to(arguments.device) for name, image in outputs.items()
