@@ -408,7 +408,7 @@ def test_pictures_of_their_own_size(tmp_path, monkeypatch) -> None:
     pytest.importorskip("losskit_perceptual")
     style = {
         "type": "StyleLoss",
-        "vgg_type": "vgg16",
+        "backbone": "vgg16",
         "weights": "random",
         "layer_weights": {"3": 1.0},
     }
