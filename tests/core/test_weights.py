@@ -289,6 +289,7 @@ def test_nothing_known_and_nothing_here(
     cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("losskit.cli.weights.known_weights", list)
+    monkeypatch.setattr("losskit.cli.weights.default_networks", list)
     assert main(["weights", "list"]) == 0
     assert main(["weights", "verify"]) == 0
     assert "no installed plugin names weights files" in capsys.readouterr().out

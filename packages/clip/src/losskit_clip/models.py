@@ -18,7 +18,8 @@ from open_clip.pretrained import get_pretrained_cfg
 from torch import Tensor, nn
 
 from losskit.errors import WeightsError, nearest
-from losskit.spec import one_line
+from losskit.hub import hub_file
+from losskit.spec import NetworkFile, one_line
 from losskit.weights import SUFFIXES, random_seed
 
 DEFAULT_WEIGHTS = "openai"
@@ -141,24 +142,44 @@ def _create_random(model: str) -> nn.Module:
         logging.disable(before)
 
 
-def _check_reachable(model: str, tag: str, config: dict[str, Any]) -> None:
-    """Fail at once without internet; huggingface_hub would retry for a minute first."""
-    from huggingface_hub import constants, try_to_load_from_cache
+def file_of(name: str) -> NetworkFile:
+    """Where open_clip has a model's weights, or puts them.
 
+    Args:
+        name: ``"ViT-B-32"`` (OpenAI's weights), or with a tag, ``"ViT-B-32/laion2b_s34b_b79k"``.
+
+    Raises:
+        ValueError: open_clip has no such model, or no such weights for it.
+    """
+    given, _, weights = name.partition("/")
+    model, tag = check_model(given, weights or None)
+    assert isinstance(model, str)
+    if tag is None or not (config := get_pretrained_cfg(model, tag)):
+        raise ValueError(f"{name!r} names no weights that are published")
+    return _file(model, tag, config)
+
+
+def _file(model: str, tag: str, config: dict[str, Any]) -> NetworkFile:
+    fetch = _command(model, tag)
     repository, _, file = str(config.get("hf_hub", "")).rpartition("/")
     if repository:
         names = (file,) if file else ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-        if any(isinstance(try_to_load_from_cache(repository, name), str) for name in names):
-            return
-        if constants.HF_HUB_OFFLINE:
-            raise _cannot_fetch(model, tag, "HF_HUB_OFFLINE is set and they are not in the cache")
-        address = constants.ENDPOINT
-    else:
-        address = str(config.get("url", ""))
-        cached = Path("~/.cache/clip").expanduser() / Path(urlsplit(address).path).name
-        if cached.is_file():
-            return
-    if why := _unreachable(address):
+        return hub_file(repository, names, fetch)
+    address = str(config.get("url", ""))
+    cached = Path("~/.cache/clip").expanduser() / Path(urlsplit(address).path).name
+    return NetworkFile(str(cached), cached.is_file(), address, fetch)
+
+
+def _check_reachable(model: str, tag: str, config: dict[str, Any]) -> None:
+    """Fail at once without internet; huggingface_hub would retry for a minute first."""
+    from huggingface_hub import constants
+
+    file = _file(model, tag, config)
+    if file.here:
+        return
+    if config.get("hf_hub") and constants.HF_HUB_OFFLINE:
+        raise _cannot_fetch(model, tag, "HF_HUB_OFFLINE is set and they are not in the cache")
+    if why := _unreachable(file.source):
         raise _cannot_fetch(model, tag, why)
 
 
@@ -174,12 +195,16 @@ def _unreachable(address: str) -> str:
     return ""
 
 
-def _cannot_fetch(model: str, tag: str | None, why: str) -> WeightsError:
+def _command(model: str, tag: str | None) -> str:
     given = "" if tag is None else f", pretrained={tag!r}"
+    return f'python -c "import open_clip; open_clip.create_model({model!r}{given})"'
+
+
+def _cannot_fetch(model: str, tag: str | None, why: str) -> WeightsError:
     what = f"the weights {tag!r}" if tag is not None else "what random weights need"
     return WeightsError(
         f"{what} of model {model!r} cannot be had: {why}; fetch them where there is "
-        f'internet with: python -c "import open_clip; open_clip.create_model({model!r}{given})" and '
+        f"internet with: {_command(model, tag)} and "
         "copy that machine's ~/.cache here, or give weights= a path"
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from losskit.hookspecs import hookimpl
-from losskit.spec import LossSpec
+from losskit.spec import BackboneSpec, LossSpec
 
 api = 1
 
@@ -46,4 +46,17 @@ def losskit_losses() -> list[LossSpec]:
             example="losskit_clip.examples:patches",
             paper="Kwon and Ye, CLIPstyler, CVPR 2022, arXiv:2112.00374",
         ),
+    ]
+
+
+@hookimpl
+def losskit_backbones() -> list[BackboneSpec]:
+    """What these losses look through; other losses cannot."""
+    return [
+        BackboneSpec(
+            "open_clip",
+            summary="open_clip's models, of an image and a text network each",
+            files="losskit_clip.models:file_of",
+            networks=("ViT-B-32",),
+        )
     ]

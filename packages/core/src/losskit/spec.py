@@ -56,12 +56,12 @@ def _check_printable(spec: Any, key: str, value: str) -> None:
         )
 
 
-def _check_named_target(spec: Any, what: str) -> None:
+def _check_named_target(spec: Any, what: str, *, optional: bool = False) -> None:
     """What commands, presets and backbones have in common."""
     _check_strings(spec, "name", "target", "summary", "namespace")
     if not _NAME.fullmatch(spec.name):
         raise ValueError(f"{spec.name!r} is not a {what} name: letters, digits, '_', '.', '-'")
-    if not _TARGET.fullmatch(spec.target):
+    if not (optional and spec.target == "") and not _TARGET.fullmatch(spec.target):
         raise ValueError(
             f"{type(spec).__name__}.target must be 'module:attribute', not {spec.target!r}"
         )
@@ -211,25 +211,52 @@ class PresetSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class NetworkFile:
+    """Where the weights of a published network lie, or would, in the library that loads them.
+
+    Args:
+        path: the file, or the folder that its library would put it into.
+        here: whether the file is there.
+        source: the address that it is fetched from, or the package that it comes in.
+        fetch: the command that brings it.
+    """
+
+    path: str
+    here: bool
+    source: str
+    fetch: str
+
+
+@dataclass(frozen=True, slots=True)
 class BackboneSpec:
-    """A family of frozen networks a plugin supplies as feature extractors.
+    """A family of frozen networks: feature extractors that a plugin supplies, or losses load.
 
     Args:
         name: the prefix in ``backbone="name/..."``.
-        target: ``"module:attribute"`` of a factory; see ``losskit.backbones``.
+        target: ``"module:attribute"`` of a factory; see ``losskit.backbones``. Empty for a family
+            that its own losses alone look through.
         summary: one line.
         packaged: networks of it whose true weights come in an installed package, so that making
             them fetches nothing.
+        files: ``"module:attribute"`` of a function of a network's name that answers with its
+            [`NetworkFile`][losskit.spec.NetworkFile], for ``losskit weights`` and ``doctor``; it
+            loads and fetches nothing.
+        networks: those that losses use by default, which are listed unasked.
     """
 
     name: str
-    target: str
+    target: str = ""
     summary: str = ""
     namespace: str = ""
     packaged: tuple[str, ...] = ()
+    files: str = ""
+    networks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_named_target(self, "backbone")
+        _check_named_target(self, "backbone", optional=bool(self.files))
+        _check_strings(self, "files")
+        if self.files and not _TARGET.fullmatch(self.files):
+            raise ValueError(f"BackboneSpec.files must be 'module:attribute', not {self.files!r}")
 
 
 @dataclass(frozen=True, slots=True)

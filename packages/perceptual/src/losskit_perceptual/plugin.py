@@ -8,7 +8,8 @@ from losskit.spec import BackboneSpec, LossSpec
 api = 1
 
 _EXAMPLES = "losskit_perceptual.examples"
-_FAMILIES = "losskit_perceptual.networks.families"
+_NETWORKS = "losskit_perceptual.networks"
+_FAMILIES = f"{_NETWORKS}.families"
 
 
 @hookimpl
@@ -142,12 +143,25 @@ def _classic_losses() -> list[LossSpec]:
 def losskit_backbones() -> list[BackboneSpec]:
     """Networks that any loss over features may look through."""
     return [
-        BackboneSpec("torchvision", f"{_FAMILIES}:torchvision_recipe", "torchvision's networks"),
-        BackboneSpec("timm", f"{_FAMILIES}:timm_recipe", "timm's networks, token models too"),
+        BackboneSpec(
+            "torchvision",
+            f"{_FAMILIES}:torchvision_recipe",
+            "torchvision's networks",
+            files=f"{_NETWORKS}.pretrained:file_of",
+            networks=("vgg19", "vgg16", "alexnet"),
+        ),
+        BackboneSpec(
+            "timm",
+            f"{_FAMILIES}:timm_recipe",
+            "timm's networks, token models too",
+            files=f"{_FAMILIES}:timm_file",
+        ),
         BackboneSpec(
             "packaged",
-            "losskit_perceptual.networks.packaged:packaged_recipe",
+            f"{_NETWORKS}.packaged:packaged_recipe",
             "real ImageNet networks that a package ships (efficientnet-lite0)",
             packaged=("efficientnet-lite0",),
+            files=f"{_NETWORKS}.packaged:file_of",
+            networks=("efficientnet-lite0",),
         ),
     ]

@@ -38,7 +38,7 @@ def backbone_recipe(name: str, weights: str | Path = "default") -> BackboneRecip
     from losskit.registry import list_backbones
 
     family, slash, rest = name.partition("/")
-    families = {spec.name: spec for spec in list_backbones()}
+    families = {spec.name: spec for spec in list_backbones() if spec.target}
     if not slash or family not in families:
         raise ConfigError(
             f"backbone {name!r} is of no known family{nearest(family, families)}; write "

@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass
 
 from losskit.cli.listing import add_json, print_json
+from losskit.cli.networks import default_networks
 from losskit.errors import nearest
 from losskit.extras import Requirement, known_requirements
 from losskit.registry import list_weights, plugins
@@ -37,7 +38,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    findings = [*_environment(), *_torch(), *_plugin_findings(), *_weights()]
+    libraries = _torch()
+    findings = [*_environment(), *libraries, *_plugin_findings(), *_weights()]
+    if all(finding.level == "ok" for finding in libraries):
+        findings += _networks()
     problems = [finding for finding in findings if finding.level == "problem"]
     if arguments.json:
         print_json(
@@ -156,4 +160,19 @@ def _weights() -> list[Finding]:
             level = "problem" if status == "wrong" else "note"
             text = "no checksum known, and none recorded yet" if status == "unrecorded" else status
             findings.append(Finding(level, subject, text, f"losskit weights pull {spec.name}"))
+    return findings
+
+
+def _networks() -> list[Finding]:
+    """What losses load through other libraries; asked only where torch can be imported at all."""
+    findings = []
+    for network in default_networks():
+        subject = f"network {network.name}"
+        if network.file is None:
+            findings.append(Finding("note", subject, f"cannot be looked up: {network.error}"))
+        elif network.file.here:
+            findings.append(Finding("ok", subject, f"at {network.file.path}"))
+        else:
+            text = f"not here; fetched when first used from {network.file.source}"
+            findings.append(Finding("note", subject, text, network.file.fetch))
     return findings

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from losskit.cli.listing import add_json, print_json, print_table
+from losskit.cli.networks import Network, default_networks, find_network
 from losskit.spec import WeightsSpec
 from losskit.weights import (
     cache_dir,
@@ -28,8 +29,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION")
     listing = actions.add_parser(
         "list",
-        help="the files that installed plugins can use",
-        epilog="example: losskit weights list --json",
+        help="the files that installed plugins can use, and whether they are here",
+        epilog="example: losskit weights list timm/vit_small_patch14_dinov2.lvd142m",
+    )
+    listing.add_argument(
+        "network",
+        nargs="*",
+        help="networks of other libraries to look at instead: torchvision/resnet50, open_clip/RN50",
     )
     listing.set_defaults(run=_list)
     pull = actions.add_parser(
@@ -57,10 +63,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    specs = known_weights()
+    specs = [] if arguments.network else known_weights()
+    networks = [find_network(n) for n in arguments.network] or default_networks()
     if arguments.json:
-        print_json(cache=str(cache_dir()), weights=[_as_dict(spec) for spec in specs])
-    elif specs:
+        print_json(
+            cache=str(cache_dir()),
+            weights=[_as_dict(spec) for spec in specs],
+            networks=[network.as_dict() for network in networks],
+        )
+        return 0
+    if specs:
         print_table(
             ("WEIGHTS", "PLUGIN", "SIZE", "LICENCE", "HERE", "SUMMARY"),
             [
@@ -75,9 +87,21 @@ def _list(arguments: argparse.Namespace) -> int:
                 for spec in specs
             ],
         )
-    else:
+    if specs and networks:
+        print("\nof other libraries, which fetch them when a loss first needs them:")
+    if networks:
+        print_table(("NETWORK", "PLUGIN", "HERE", "AT, OR FROM"), [_row(n) for n in networks])
+    if not specs and not networks:
         print("no installed plugin names weights files")
     return 0
+
+
+def _row(network: Network) -> tuple[str, str, str, str]:
+    if network.file is None:
+        return network.name, network.plugin, "?", network.error
+    here = network.file.here
+    place = network.file.path if here else network.file.source
+    return network.name, network.plugin, "yes" if here else "no", place
 
 
 def _pull(arguments: argparse.Namespace) -> int:

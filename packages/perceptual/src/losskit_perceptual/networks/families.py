@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 from torchvision import models
 
 from losskit.backbones import BackboneRecipe, FeatureNetwork, InputNorm, backbone_recipe
 from losskit.errors import WeightsError, nearest
-from losskit.spec import one_line
+from losskit.hub import hub_file
+from losskit.spec import NetworkFile, one_line
 from losskit.weights import load_weights, random_seed
 from losskit_perceptual.networks import packaged, sequential, vgg
 from losskit_perceptual.networks.graph import as_feature_network
@@ -104,6 +106,30 @@ def timm_recipe(name: str, weights: str | Path = "default") -> BackboneRecipe:
     return BackboneRecipe(
         build_timm, (name, weights), InputNorm(tuple(config.mean), tuple(config.std))
     )
+
+
+def timm_file(name: str) -> NetworkFile:
+    """Where a timm network's weights are, or come from.
+
+    Raises:
+        ValueError: timm has no such network, or no weights for it.
+        ModuleNotFoundError: timm is not installed.
+    """
+    timm = _timm()
+    timm_recipe(name)
+    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    fetch = f"python -c \"import timm; timm.create_model('{name}', pretrained=True)\""
+    if config is not None and config.hf_hub_id:
+        given = (config.hf_hub_filename,) if config.hf_hub_filename else _TIMM_FILES
+        return hub_file(config.hf_hub_id, given, fetch)
+    if config is None or not config.url:
+        raise ValueError(f"timm has no weights for {name!r}")
+    path = Path(torch.hub.get_dir()) / "checkpoints" / config.url.rsplit("/", 1)[-1]
+    return NetworkFile(str(path), path.is_file(), config.url, fetch)
+
+
+#: What timm looks for in a repository, in this order.
+_TIMM_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 def build_timm(name: str, weights: str | Path) -> FeatureNetwork:

@@ -10,6 +10,7 @@ from torch import nn
 
 from losskit.backbones import BackboneRecipe, FeatureNetwork, InputNorm
 from losskit.errors import WeightsError, nearest
+from losskit.spec import NetworkFile
 from losskit.weights import load_weights, random_seed
 from losskit_perceptual.networks.graph import as_feature_network
 from losskit_perceptual.networks.pretrained import is_file, seed_for
@@ -37,6 +38,21 @@ def packaged_file(name: str = "efficientnet-lite0") -> Path:
     if not path.is_file():
         raise WeightsError(f"{package} is installed but lacks {path}; reinstall it: {_INSTALL}")
     return path
+
+
+def file_of(name: str) -> NetworkFile:
+    """Where the package has its network's weights.
+
+    Raises:
+        ValueError: there is no such network.
+    """
+    try:
+        path, here = str(packaged_file(name)), True
+    except WeightsError:
+        path, here = "", False
+    return NetworkFile(
+        path, here, f"the package {_INSTALL.rsplit(maxsplit=1)[-1].partition('=')[0]}", _INSTALL
+    )
 
 
 def packaged_recipe(name: str, weights: str | Path = "default") -> BackboneRecipe:

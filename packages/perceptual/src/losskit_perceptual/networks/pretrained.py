@@ -12,7 +12,7 @@ from torchvision import models
 
 from losskit.backbones import InputNorm
 from losskit.errors import WeightsError, nearest
-from losskit.spec import one_line
+from losskit.spec import NetworkFile, one_line
 from losskit.weights import SUFFIXES, load_weights, random_seed
 
 #: Spellings of "the library's default weights", MMagic's ``torchvision://vgg19`` among them.
@@ -51,6 +51,20 @@ def check_weights(model: str, weights: str | Path) -> None:
         weights_entry(model, str(weights))
 
 
+def file_of(model: str, weights: str = "default") -> NetworkFile:
+    """Where torchvision has a network's weights, or puts them.
+
+    Raises:
+        ValueError: torchvision has no such network or weights.
+    """
+    entry = weights_entry(model, weights)
+    path = Path(torch.hub.get_dir()) / "checkpoints" / entry.url.rsplit("/", 1)[-1]
+    call = f"torchvision.models.{model}(weights='{entry.name}')"
+    return NetworkFile(
+        str(path), path.is_file(), entry.url, f'python -c "import torchvision; {call}"'
+    )
+
+
 def state_dict(model: str, weights: str | Path) -> dict[str, Tensor]:
     """The weights of a torchvision network: a file, or what torchvision's own loader fetches.
 
@@ -59,17 +73,15 @@ def state_dict(model: str, weights: str | Path) -> dict[str, Tensor]:
     """
     if is_file(weights):
         return load_weights(weights)
-    entry = weights_entry(model, str(weights))
+    entry, file = weights_entry(model, str(weights)), file_of(model, str(weights))
     try:
         state: dict[str, Tensor] = entry.get_state_dict(progress=False, check_hash=True)
     except (URLError, OSError, RuntimeError) as error:
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
-        file = entry.url.rsplit("/", 1)[-1]
+        path = Path(file.path)
         raise WeightsError(
-            f"the weights of {model} need the file {file}, which is not in {folder} and cannot be "
-            f"fetched from {entry.url} ({one_line(error)}); on a machine with internet run `python "
-            f"-c \"import torchvision; torchvision.models.{model}(weights='{entry.name}')\"` and "
-            f"copy the file to {folder}, or give its path as weights="
+            f"the weights of {model} need the file {path.name}, which is not in {path.parent} and "
+            f"cannot be fetched from {file.source} ({one_line(error)}); on a machine with internet "
+            f"run `{file.fetch}` and copy the file to {path.parent}, or give its path as weights="
         ) from error
     return state
 

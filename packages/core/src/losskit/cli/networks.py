@@ -1,0 +1,72 @@
+"""The files of published networks that other libraries fetch, and whether they are here."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from losskit.errors import ConfigError, nearest
+from losskit.registry import list_backbones
+from losskit.spec import BackboneSpec, NetworkFile, one_line, resolve_target
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network's file, or why nothing can be said of it."""
+
+    name: str
+    plugin: str
+    file: NetworkFile | None
+    error: str = ""
+
+    @property
+    def status(self) -> str:
+        """``present``, ``missing`` or ``unknown``."""
+        return "unknown" if self.file is None else "present" if self.file.here else "missing"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        file = {} if self.file is None else asdict(self.file)
+        return {
+            "name": self.name,
+            "plugin": self.plugin,
+            "status": self.status,
+            **{key: file.get(key) for key in ("path", "source", "fetch")},
+            "error": self.error,
+        }
+
+
+def default_networks() -> list[Network]:
+    """Those that the installed plugins' losses use unless they are told otherwise."""
+    return [_looked_up(spec, name) for spec in list_backbones() for name in spec.networks]
+
+
+def find_network(name: str) -> Network:
+    """A network by ``family/name``.
+
+    Raises:
+        ConfigError: no installed plugin tells of the family's files, or the family has no such
+            network.
+    """
+    family, slash, rest = name.partition("/")
+    families = {spec.name: spec for spec in list_backbones() if spec.files}
+    if not slash or family not in families:
+        raise ConfigError(
+            f"network {name!r} is of no known family{nearest(family, families)}; write family/name "
+            f"with one of {', '.join(families) or 'none: no plugin tells of any'}"
+        )
+    found = _looked_up(families[family], rest)
+    if found.file is None:
+        raise ConfigError(f"{name}: {found.error}")
+    return found
+
+
+def _looked_up(spec: BackboneSpec, name: str) -> Network:
+    full = f"{spec.name}/{name}"
+    try:
+        file = resolve_target(spec.files)(name)
+    except Exception as error:  # of anybody's plugin, or of a library that cannot be imported
+        return Network(full, spec.namespace, None, one_line(error)[:300])
+    if not isinstance(file, NetworkFile):
+        return Network(full, spec.namespace, None, f"{spec.files} gives no NetworkFile")
+    return Network(full, spec.namespace, file)
