@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 project = "losskit"
 author = "The losskit developers"
 copyright = "The losskit developers"
-extensions = ["myst_parser", "catalogue", "examples", "mathml"]
+extensions = ["myst_parser", "catalogue", "examples", "mathml", "training_config"]
 html_math_renderer = "mathml"
 # No colon_fence: a block of code between colons is one that no test sees.
 myst_enable_extensions = ["dollarmath", "deflist"]

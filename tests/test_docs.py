@@ -24,7 +24,7 @@ PAGES = sorted(
     for path in (*ROOT.glob(pattern), *ROOT.glob(f"examples/*/{pattern}"))
 ) + sorted((*ROOT.glob("changelog.d/*.md"), *ROOT.glob("benchmarks/*.md")))
 #: Written by the docs' build, so that a fresh clone does not have them.
-GENERATED = ("docs/catalogue/", "docs/examples/")
+GENERATED = ("docs/catalogue/", "docs/examples/", "docs/reference/")
 YAML_FILES = sorted(
     path
     for pattern in ("*.yaml", "*.yml", "*.cff", ".*.yaml")

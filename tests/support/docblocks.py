@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 PATTERNS = ("README.md", "packages/*/README.md", "examples/*/README.md", "docs/**/*.md")
 ELSEWHERE = {"docs/authoring.md": "tests/core/test_authoring.py"}
 #: Written by the docs' build, from docstrings and from pages and files that are tested where they are.
-GENERATED = ("docs/catalogue/", "docs/examples/", "docs/_build/", "docs/_extra/")
+GENERATED = ("docs/catalogue/", "docs/examples/", "docs/reference/", "docs/_build/", "docs/_extra/")
 
 _LEXER = RawFencedCodeBlockLexer(re.compile(r"(?P<language>[^\n]*)\n"))
 _NOTES = re.compile(r"((?:^<!-- test: .* -->\n)+)\Z", re.MULTILINE)
@@ -144,7 +144,9 @@ def _yaml(block: Block, example: Example) -> None:
 def _built(config: dict[str, Any]) -> None:
     import losskit
     from losskit_gan import GANObjective
-    from losskit_gan.trainer.config import load_train_config
+    from losskit_gan.trainer.config import TrainConfig, load_train_config
+    from losskit_gan.trainer.reference import required_examples
+    from losskit_gan.trainer.schema import from_mapping
 
     auxiliary = {"disc_auxiliary_loss", "gen_auxiliary_loss"}
     if "terms" in config:
@@ -153,6 +155,8 @@ def _built(config: dict[str, Any]) -> None:
         load_train_config(config)
     elif set(config) <= {"gan_loss", *auxiliary}:
         GANObjective(**{"gan_loss": {"type": "GANLoss", "gan_type": "vanilla"}, **config})
+    elif set(config) <= {key.name for key in fields(TrainConfig)}:  # a part of one
+        from_mapping(TrainConfig, {**required_examples(), **config})
     else:
         raise AssertionError(f"no kind of config has the keys {', '.join(map(str, config))}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -92,6 +93,32 @@ def _yaml_loader() -> type[yaml.SafeLoader]:
         list("-+.0123456789"),
     )
     return Loader
+
+
+def config_yaml(data: Any, *, one_line: bool = False) -> str:
+    """Values as YAML that ``read_config`` reads as the same values.
+
+    PyYAML's own dump writes the text ``1e-3`` without quotes, which would be read as a number.
+
+    Args:
+        data: mappings, lists, text, numbers, booleans and ``None``.
+        one_line: all on one line; else only the innermost lists and mappings are.
+    """
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        yaml_implicit_resolvers = _yaml_loader().yaml_implicit_resolvers
+
+    values = data.values() if isinstance(data, Mapping) else ()
+    nested = any(isinstance(value, (Mapping, list, tuple)) for value in values)
+    text = yaml.dump(
+        data,
+        Dumper=Dumper,
+        sort_keys=False,
+        default_flow_style=one_line or (None if nested else False),
+        width=math.inf if one_line else 96,
+    )
+    return str(text).removesuffix("...\n")
 
 
 def load_objective(

@@ -39,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="train a generator from a config",
         epilog="example: losskit gan train config.yaml optimizer.lr=1e-4",
     )
-    train.add_argument("config", type=Path, help="a YAML, JSON or TOML file")
+    train.add_argument("config", type=Path, nargs="?", help="a YAML, JSON or TOML file")
     train.add_argument(
         "overrides", nargs="*", metavar="key=value", help="change the config: optimizer.lr=1e-4"
     )
@@ -52,8 +52,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--allow-import", action="store_true", help="let the config import code outside losskit"
     )
     train.add_argument("--check", action="store_true", help="check the config and data, then stop")
+    train.add_argument(
+        "--print-config",
+        action="store_true",
+        help="print the config with its defaults and comments, or a template of all keys, then stop",
+    )
     train.add_argument("--quiet", action="store_true", help="no progress bar")
-    train.set_defaults(run=_train)
+    train.set_defaults(run=_train, wrong_usage=train.error)
     sample = commands.add_parser(
         "sample",
         help="images from a trained generator",
@@ -122,6 +127,10 @@ def _require(what: str, *modules: str) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
+    if arguments.print_config:
+        return _print_config(arguments)
+    if arguments.config is None:
+        arguments.wrong_usage("the following arguments are required: config")
     _require("gan train", _FABRIC, *(() if arguments.quiet else ("rich",)))
     from losskit_gan.trainer.config import load_train_config
     from losskit_gan.trainer.interrupt import Stopped
@@ -150,6 +159,19 @@ def _train(arguments: argparse.Namespace) -> int:
         return 130
     if trainer.fabric.is_global_zero:
         print(f"{trainer.step} steps done: {path}")
+    return 0
+
+
+def _print_config(arguments: argparse.Namespace) -> int:
+    from losskit_gan.trainer.config import as_mapping, load_train_config
+    from losskit_gan.trainer.reference import commented_yaml, required_examples
+
+    if "=" in str(arguments.config):  # without CONFIG, argparse takes the first key=value for it
+        arguments.overrides.insert(0, str(arguments.config))
+        arguments.config = None
+    config = load_train_config(arguments.config or required_examples(), _overrides(arguments))
+    # What is printed can be saved, and a file that allows imports would be refused.
+    print(commented_yaml({**as_mapping(config), "allow_import": False}), end="")
     return 0
 
 

@@ -42,11 +42,15 @@ class TrainConfig:
         data: the images.
         preset: a published combination of losses (``losskit presets``). How its method is trained
             (``discriminator_steps``, ``optimizer``) counts where this config does not say.
-        loss_config: the preset's own keys.
-        gan_loss: see [`GANObjective`][losskit_gan.GANObjective]; replaces the preset's.
-        disc_auxiliary_loss: replaces the preset's.
-        gen_auxiliary_loss: replaces the preset's.
-        on_nonfinite: ``raise``, ``warn``, ``skip`` or ``ignore``.
+            Example: ``stylegan2``.
+        loss_config: the preset's own keys. Example: ``{r1_loss_weight: 8.0}``.
+        gan_loss: the adversarial loss ([`GANObjective`][losskit_gan.GANObjective]); replaces the preset's.
+            Example: ``{type: GANLoss, gan_type: hinge}``.
+        disc_auxiliary_loss: the discriminator's other losses, one or a list; replaces the preset's.
+            Example: ``[{type: DiscShiftLoss, data_info: {pred: disc_pred_real}}]``.
+        gen_auxiliary_loss: the generator's other losses, one or a list; replaces the preset's.
+            Example: ``[{type: L1Loss, data_info: {pred: fake_imgs, target: real_imgs}}]``.
+        on_nonfinite: what to do about a loss that is not finite: ``raise``, ``warn``, ``skip`` or ``ignore``.
         optimizer: both optimisers.
         steps: training steps.
         generator_steps: generator updates per turn.
@@ -59,7 +63,7 @@ class TrainConfig:
         logging: what is written when.
         validate: metrics on images that are not trained on; ``null``: none.
         allow_import: let ``module:Class`` paths of this config import and run code from outside
-            losskit.
+            losskit. A file cannot set it: give ``--allow-import``.
         sources: where a printed preset's numbers come from; nothing reads it.
     """
 

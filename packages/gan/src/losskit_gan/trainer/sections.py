@@ -27,15 +27,16 @@ class ModelConfig:
     ``"module:Class"`` of yours, which is imported and run, and therefore needs ``allow_import``.
 
     Args:
-        generator: the generator.
+        generator: the generator. Example: ``{type: DCGANGenerator, image_size: 64}``.
         discriminator: the discriminator; ``null``: train the generator alone.
+            Example: ``{type: ResidualDiscriminator, image_size: 64}``.
         inputs: what the generator is called with: ``noise``, ``lq``, ``mask``.
         latent_dim: length of a noise vector, where the generator does not say so itself.
         compose: paste the generator's output into the mask only (inpainting).
-        ema: decay of the moving average of the generator's weights per step; 0: none.
+        ema: decay of the moving average of the generator's weights per step, below 1; 0: none.
         ema_start: step until which the average just copies.
         warm_start: a checkpoint whose networks to start from (not its optimisers or step), or a state
-            dict of the generator (``.safetensors``, ``.pth``).
+            dict of the generator (``.safetensors``, ``.pth``). Example: ``runs/default``.
         compile: run both networks through ``torch.compile``.
     """
 
@@ -58,8 +59,9 @@ class DataConfig:
         images: a folder (16-bit grey and TIFFs of floats in [0, 1] are scaled); a ``.npy`` file of
             images (``n h w`` or ``n h w c``); ``builtin:faces`` or ``builtin:photos``, which
             scikit-image's wheel holds; or ``"module:function"`` of yours that returns such an
-            array or a list of images, and needs ``allow_import``.
-        inputs: for ``task: paired``, the folder of the generator's inputs, matched by name.
+            array or a list of images, and needs ``allow_import``. Example: ``builtin:faces``.
+        inputs: for ``data.task: paired``, the folder of the generator's inputs, matched by name.
+            Example: ``path/to/inputs``.
         options: keyword arguments of a provider.
         task: ``generation``; ``super-resolution`` (``lq`` is the image made smaller, bicubic);
             ``inpainting`` (``mask`` is a random free-form hole, ``lq`` the image without it);
@@ -100,7 +102,15 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class PlayerOptimizer:
-    """``optimizer.generator``, ``optimizer.discriminator``: what differs for one player."""
+    """``optimizer.generator``, ``optimizer.discriminator``: what differs for one player.
+
+    Args:
+        type: a class of ``torch.optim``; ``null``: ``optimizer.type``.
+        lr: learning rate; ``null``: ``optimizer.lr``.
+        betas: of the Adam family; ``null``: ``optimizer.betas``.
+        weight_decay: of the optimiser; ``null``: ``optimizer.weight_decay``.
+        clip_norm: largest norm of the player's gradient, 0: any; ``null``: ``optimizer.clip_norm``.
+    """
 
     type: str | None = None
     lr: float | None = at_least(0, None)
@@ -120,8 +130,8 @@ class OptimizerConfig:
         weight_decay: of the optimiser.
         clip_norm: largest norm of a player's gradient; 0: any.
         schedule: how the learning rate goes: ``constant``, ``cosine`` or ``linear`` to zero; or one of
-            torch's schedulers, ``{type: MultiStepLR, milestones: [5000, 8000], gamma: 0.5}``, its
-            arguments counted in steps.
+            torch's schedulers, its arguments counted in steps.
+            Example: ``{type: MultiStepLR, milestones: [5000, 8000], gamma: 0.5}``.
         warmup: steps over which it first rises from zero.
         generator: values for the generator alone.
         discriminator: values for the discriminator alone.
@@ -206,7 +216,7 @@ class ValidateConfig:
     is one. They are logged as ``val_NAME``; for all of them lower is better.
 
     Args:
-        images: as ``data.images``; used whole, whatever their sizes.
+        images: as ``data.images``; used whole, whatever their sizes. Example: ``path/to/images``.
         inputs: for ``data.task: paired``, the folder of the generator's inputs.
         options: keyword arguments of a provider.
         every: steps between two validations; there is always one at the end.
