@@ -280,7 +280,7 @@ def parse_losskit(arguments: list[str], root: Path) -> argparse.Namespace:
     for word in rest:
         if word.startswith(_OWN_PATHS) and not word.startswith("docs/_extra"):
             assert (root / word).exists(), f"there is no {word}"
-    if [name, *rest[:1]] == ["gan", "train"]:
+    if [name, *rest[:1]] == ["gan", "train"] and parsed.config is not None:
         from losskit_gan.cli import _overrides
         from losskit_gan.trainer.config import load_train_config
 

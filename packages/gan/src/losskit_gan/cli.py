@@ -166,8 +166,11 @@ def _print_config(arguments: argparse.Namespace) -> int:
     from losskit_gan.trainer.config import as_mapping, load_train_config
     from losskit_gan.trainer.reference import commented_yaml, required_examples
 
-    if "=" in str(arguments.config):  # without CONFIG, argparse takes the first key=value for it
-        arguments.overrides.insert(0, str(arguments.config))
+    first = arguments.config
+    if (
+        first and "=" in str(first) and not first.exists()
+    ):  # key=value, which argparse takes for CONFIG
+        arguments.overrides.insert(0, str(first))
         arguments.config = None
     config = load_train_config(arguments.config or required_examples(), _overrides(arguments))
     # What is printed can be saved, and a file that allows imports would be refused.

@@ -159,14 +159,12 @@ def required_examples() -> dict[str, Any]:
 
 
 def _examples(cls: type, path: str) -> dict[str, Any]:
-    return {
-        key.name: _examples(key.section, key.path) if key.section else _example(key)
-        for key in keys_of(cls, path)
-        if key.required
-    }
+    return {key.name: _example(key) for key in keys_of(cls, path) if key.required}
 
 
 def _example(key: Key) -> Any:
+    if key.section is not None:
+        return _examples(key.section, key.path)
     return None if key.example is None else yaml.safe_load(key.example)
 
 
