@@ -167,9 +167,8 @@ def _print_config(arguments: argparse.Namespace) -> int:
     from losskit_gan.trainer.reference import commented_yaml, required_examples
 
     first = arguments.config
-    if (
-        first and "=" in str(first) and not first.exists()
-    ):  # key=value, which argparse takes for CONFIG
+    # Without CONFIG, argparse takes the first key=value for it.
+    if first and "=" in str(first) and not first.exists():
         arguments.overrides.insert(0, str(first))
         arguments.config = None
     config = load_train_config(arguments.config or required_examples(), _overrides(arguments))
