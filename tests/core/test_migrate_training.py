@@ -362,6 +362,10 @@ LATE = "dict(type='LinearLR', end_factor=0, begin=200000, end=400000, by_epoch=F
             {"schedule": {"type": "MultiStepLR", "milestones": [50_000, 100_000], "gamma": 0.5}},
         ),
         (
+            "dict(_delete_=True, type='MultiStepLR', by_epoch=False, milestones=[9], gamma=0.5)",
+            {"schedule": {"type": "MultiStepLR", "milestones": [9], "gamma": 0.5}},
+        ),
+        (
             "dict(type='StepLR', by_epoch=False, step_size=200_000)",
             {"schedule": {"type": "StepLR", "step_size": 200_000, "gamma": 0.1}},
         ),

@@ -134,7 +134,11 @@ def _carried(entry: Mapping[str, Any], steps: int, times: int) -> dict[str, Any]
 def _stepwise(kind: str, entry: Mapping[str, Any], times: int) -> dict[str, Any]:
     """torch's own scheduler of the same name, at the same iterations."""
     counted = _STEPWISE[kind]
-    given = {key: value for key, value in entry.items() if value or key not in ("begin", "verbose")}
+    given = {
+        key: value
+        for key, value in entry.items()
+        if key != "_delete_" and (value or key not in ("begin", "verbose"))
+    }
     steps = given.get(counted)
     several = isinstance(steps, (list, tuple))
     if not isinstance(steps, (list, tuple)):
