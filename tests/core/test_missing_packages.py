@@ -32,6 +32,7 @@ def folder(tmp_path: Path) -> Path:
             Image.new("RGB", (16, 16), (grey, 9 * number, 0)).save(
                 tmp_path / side / f"{number}.png"
             )
+    (tmp_path / "mmagic.py").write_text("model = dict(pixel_loss=dict(type='L1Loss'))")
     (tmp_path / "o.yaml").write_text(
         "terms: [{type: L1Loss, data_info: {pred: pred, target: target}}]"
     )
@@ -79,6 +80,8 @@ def test_one_line_names_the_extra(folder: Path, blocked: str, command: str, extr
         ("numpy", "gan curves runs", TRAIN),
         ("lightning_fabric,lightning", "gan train config.yaml", TRAIN),
         ("rich", "gan train config.yaml", TRAIN),
+        ("safetensors", "export runs", "losskit-gan[export]"),
+        ("onnxscript", "export runs --kind onnx", "losskit-gan[export]"),
         ("skimage", "demo", DEMO),
         ("matplotlib", "demo", DEMO),
         (
@@ -101,8 +104,12 @@ def test_so_do_the_other_extras(folder: Path, blocked: str, command: str, extra:
         "list",
         "show L1Loss",
         "plugins",
+        "presets",
         "presets stylegan2",
+        "migrate mmagic.py",
+        "gan train --print-config",
         "weights list",
+        "weights verify",
         "weights path",
         "doctor",
         "new wavelet",
