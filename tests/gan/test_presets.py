@@ -186,7 +186,7 @@ def test_loss_config_changes_a_term_and_a_list_of_terms_replaces_the_preset_s():
 
 def test_the_training_config_of_the_guide_is_valid():
     guide = Path(__file__).parents[2] / "docs" / "guides" / "gan.md"
-    (block,) = re.findall(r"```yaml\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
+    block = re.findall(r"```yaml\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)[0]
     (r1,) = load_train_config(yaml.safe_load(block)).losses()["disc_auxiliary_loss"]
     assert r1["loss_weight"] == 8
 
