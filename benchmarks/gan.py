@@ -23,7 +23,7 @@ from _timing import Row, add_options, compare, report
 from torch import Tensor
 
 from losskit_gan import GANObjective
-from losskit_gan.networks import ResidualDiscriminator, StyleGenerator
+from losskit_train.networks import ResidualDiscriminator, StyleGenerator
 
 LOGISTIC = {"type": "GANLoss", "gan_type": "wgan-logistic-ns"}
 R1 = {

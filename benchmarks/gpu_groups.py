@@ -14,9 +14,9 @@ from torch import Tensor, nn
 import losskit
 from core import TERMS, by_hand
 from losskit_gan import GANObjective
-from losskit_gan.networks import ResidualDiscriminator
 from losskit_perceptual import DISTS, LPIPS, PerceptualLoss
 from losskit_perceptual.networks.vgg import build_vgg
+from losskit_train.networks import ResidualDiscriminator
 from perceptual import PERCEPTUAL, STYLE, TwoTrunks, lpips_vgg, piq_losses
 
 Step = Callable[[Tensor, Tensor], Tensor]

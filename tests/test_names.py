@@ -9,7 +9,14 @@ import sys
 
 import pytest
 
-PACKAGES = ("losskit", "losskit_gan", "losskit_perceptual", "losskit_clip", "losskit_identity")
+PACKAGES = (
+    "losskit",
+    "losskit_gan",
+    "losskit_train",
+    "losskit_perceptual",
+    "losskit_clip",
+    "losskit_identity",
+)
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -19,9 +19,9 @@ from losskit.cli.listing import loss_signature
 from losskit.errors import ConfigError
 from losskit.registry import list_losses
 
-networks = pytest.importorskip("losskit_gan.networks")
-reference = pytest.importorskip("losskit_gan.trainer.reference")
-schema = pytest.importorskip("losskit_gan.trainer.schema")
+networks = pytest.importorskip("losskit_train.networks")
+reference = pytest.importorskip("losskit_train.config.reference")
+schema = pytest.importorskip("losskit_train.config.schema")
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -155,7 +155,7 @@ def test_keys_are_found_in_pages() -> None:
         ("`data.tusk`", "the schema has no key data.tusk"),
         ("| a |\n|---|\n| `optimizer.generator.lrr` |", "no key optimizer.generator.lrr"),
         ("`data.task: inpaint`", "data.task must be one of"),
-        ("`losskit gan train data.size=8 fabric.devises=2`", "no key fabric.devises"),
+        ("`losskit train data.size=8 fabric.devises=2`", "no key fabric.devises"),
         ("`optimizer: {lrr: 1}`", "did you mean 'optimizer.lr'?"),
         ("`model.inputs: [1]`", "model.inputs[0] must be text"),
         ("`task: inpainting`", "write data.task"),

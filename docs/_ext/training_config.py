@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from losskit_gan.trainer.config import TrainConfig
-from losskit_gan.trainer.reference import Key, all_keys, description, keys_of
+from losskit_train.config.reference import Key, all_keys, description, keys_of
+from losskit_train.config.training import TrainConfig
 
 _INTRO = """# Training config
 
-Every key of the YAML, JSON or TOML file that `losskit gan train` takes. `losskit gan train --print-config` prints them
-all as YAML with comments, and `losskit gan train --print-config config.yaml` what a config comes to. On the command line
-a key is given with its section, `losskit gan train config.yaml optimizer.lr=1e-4`. The
+Every key of the YAML, JSON or TOML file that `losskit train` takes. `losskit train --print-config` prints them
+all as YAML with comments, and `losskit train --print-config config.yaml` what a config comes to. On the command line
+a key is given with its section, `losskit train config.yaml optimizer.lr=1e-4`. The
 [guide](../guides/gan.md#by-command) shows how they go together.
 """
 

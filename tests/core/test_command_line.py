@@ -39,7 +39,7 @@ def test_help_without_plugins_leaves_theirs_out(capsys) -> None:
     finally:
         losskit.refresh()
     assert "  eval " in text
-    assert "  gan " not in text
+    assert "  train " not in text
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -47,14 +47,13 @@ def test_each_commands_help_has_an_example_that_parses(command: str, capsys) -> 
     text = help_of(capsys, "help", command)
     assert text == help_of(capsys, command, "--help")
     (example,) = re.findall(rf"^  losskit {command}.*$", text, re.M)
-    if command != "gan":  # whose config would be read
+    if command != "train":  # whose config would be read
         parse_losskit(shlex.split(example)[1:], Path.cwd())
 
 
 @pytest.mark.parametrize(
     "words",
-    [("gan", "train"), ("gan", "sample"), ("gan", "curves")]
-    + [("weights", action) for action in ("list", "pull", "verify", "path")],
+    [("weights", action) for action in ("list", "pull", "verify", "path")],
 )
 def test_so_has_each_subcommands(words: tuple[str, str], capsys) -> None:
     text = " ".join(help_of(capsys, "help", *words).split())

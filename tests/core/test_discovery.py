@@ -27,7 +27,7 @@ class Mean(Loss):
         return pred.mean()
 """
 
-OFFICIAL = "losskit-gan,losskit-perceptual,losskit-clip,losskit-identity"
+OFFICIAL = "losskit-gan,losskit-train,losskit-perceptual,losskit-clip,losskit-identity"
 
 
 class Site:

@@ -85,7 +85,7 @@ def test_weights_are_judged_by_their_checksum(
     [
         ("numpy", "note", "pip install 'losskit[images]'"),
         ("timm", "note", "pip install 'losskit-perceptual[timm]'"),
-        ("safetensors", "note", "pip install 'losskit-gan[export]'"),
+        ("safetensors", "note", "pip install 'losskit-train[export]'"),
         ("open-clip-torch", "problem", "pip install open-clip-torch"),
     ],
 )

@@ -19,7 +19,7 @@ from losskit.migrate import Migration, migrate
 
 pytest.importorskip("losskit_gan")
 from losskit_gan import GANObjective
-from losskit_gan.trainer.config import TrainConfig, load_train_config
+from losskit_train.config.training import TrainConfig, load_train_config
 
 
 def read(folder: Path, text: str) -> Migration:

@@ -216,7 +216,7 @@ model = dict(type='{kind}', ema_config=dict(momentum=1. - 0.5**(32. / 1e4)), los
 )
 def test_losses_of_a_models_class_are_a_preset(tmp_path, text, preset, options) -> None:
     pytest.importorskip("losskit_gan")
-    from losskit_gan.trainer.config import load_train_config
+    from losskit_train.config.training import load_train_config
 
     result = read(tmp_path, text)
     assert result.terms == []

@@ -16,8 +16,8 @@ from losskit.migrate import Migration, migrate
 pytest.importorskip("losskit_gan")
 from losskit_gan import GANObjective
 from losskit_gan.presets.parts import LOSSES
-from losskit_gan.trainer.config import load_train_config
-from losskit_gan.trainer.loop import Trainer
+from losskit_train.config.training import load_train_config
+from losskit_train.run.loop import Trainer
 
 
 def read(folder: Path, text: str) -> Migration:
@@ -66,7 +66,7 @@ def test_the_guides_model_trains_as_it_is(tmp_path, monkeypatch) -> None:
     assert config["gen_auxiliary_loss"][0]["type"] == "GeneratorPathRegularizer"
     assert config["model"]["generator"]["image_size"] == 16
     assert main(["migrate", "config.py", "--out", "train.yaml"]) == 0
-    assert main(["gan", "train", "train.yaml", "--quiet", "--accelerator", "cpu"]) == 0
+    assert main(["train", "train.yaml", "--quiet", "--accelerator", "cpu"]) == 0
     logs = (tmp_path / "runs" / "default" / "metrics.csv").read_text()
     for name in ("loss_disc_fake", "loss_disc_shift", "loss_r1_gp", "loss_path_regular"):
         assert name in logs

@@ -17,13 +17,13 @@ def train_toy(tmp_path, monkeypatch):
     pytest.importorskip("lightning_fabric")
     from losskit.cli import main
     from losskit_gan import curves
-    from losskit_gan.trainer.recorder import read_metrics
+    from losskit_train.output.recorder import read_metrics
 
     monkeypatch.chdir(tmp_path)
 
     def train(name, *overrides):
         config = name if isinstance(name, Path) else EXAMPLES / name / "config.yaml"
-        assert main(["gan", "train", str(config), *TOY, "out=run", *overrides]) == 0
+        assert main(["train", str(config), *TOY, "out=run", *overrides]) == 0
         rows = read_metrics(Path("run/metrics.csv"))
         assert [row["step"] for row in rows] == [1, 2, 3]
         assert Path("run/samples/step-00000003.png").is_file()

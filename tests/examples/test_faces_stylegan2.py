@@ -19,6 +19,6 @@ def test_it_trains_and_writes_what_the_readme_names(train_toy):
         "loss_path_regular",
     } <= names
     assert Path("run/interpolations/step-00000003.png").is_file()
-    command = ["gan", "sample", "run", "--interpolate", "3", "--count", "2"]
+    command = ["sample", "run", "--interpolate", "3", "--count", "2"]
     assert main(command) == 0
     assert Path("samples/interpolation.png").is_file()

@@ -14,6 +14,6 @@ def test_it_trains_and_writes_what_the_readme_names(train_toy):
     from PIL import Image
 
     Image.new("RGB", (9, 7), "navy").save("photo.png")
-    assert main(["gan", "sample", "run", "--input", "photo.png", "--out", "enlarged"]) == 0
+    assert main(["sample", "run", "--input", "photo.png", "--out", "enlarged"]) == 0
     with Image.open("enlarged/photo.png") as image:
         assert image.size == (18, 14)

@@ -21,10 +21,10 @@ from losskit.registry import preset_config
 from losskit.spec import resolve_target
 from losskit_gan import plugin
 from losskit_gan.model import GANWithCustomizedLoss, PlainEngine
-from losskit_gan.networks import DCGANGenerator, StyleGenerator
 from losskit_gan.objective import GANObjective
 from losskit_gan.presets.parts import preset_losses
-from losskit_gan.trainer.config import load_train_config
+from losskit_train.config.training import load_train_config
+from losskit_train.networks import DCGANGenerator, StyleGenerator
 
 SPECS = {spec.name: spec for spec in plugin.losskit_presets()}
 # What GANWithCustomizedLoss supplies for a preset's terms, with what a batch of its task holds.

@@ -12,7 +12,7 @@ from losskit.cli import main
 from losskit.registry import preset_config
 from losskit_gan import plugin
 from losskit_gan.objective import GANObjective
-from losskit_gan.trainer.config import load_train_config
+from losskit_train.config.training import load_train_config
 
 NAMES = [spec.name for spec in plugin.losskit_presets()]
 WITH_WEIGHTS = ("esrgan", "real-esrgan", "deblurganv2", "dic", "ttsr", "aot-gan")

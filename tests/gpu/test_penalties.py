@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from losskit_gan import finite_difference_penalty, gradient_penalty_loss, r1_penalty
-from losskit_gan.networks import ResidualDiscriminator
+from losskit_train.networks import ResidualDiscriminator
 
 Penalty = Callable[[nn.Module, Tensor], Tensor]
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import losskit
 from losskit.errors import NonFiniteError
 from losskit_gan import GANObjective
-from losskit_gan.networks import ResidualDiscriminator
+from losskit_train.networks import ResidualDiscriminator
 
 R1 = {
     "type": "R1GradientPenalty",

@@ -144,9 +144,9 @@ def _yaml(block: Block, example: Example) -> None:
 def _built(config: dict[str, Any]) -> None:
     import losskit
     from losskit_gan import GANObjective
-    from losskit_gan.trainer.config import TrainConfig, load_train_config
-    from losskit_gan.trainer.reference import required_examples
-    from losskit_gan.trainer.schema import from_mapping
+    from losskit_train.config.reference import required_examples
+    from losskit_train.config.schema import from_mapping
+    from losskit_train.config.training import TrainConfig, load_train_config
 
     auxiliary = {"disc_auxiliary_loss", "gen_auxiliary_loss"}
     if "terms" in config:

@@ -23,7 +23,7 @@ from doctools import TOOLS, check_statements, check_tool, check_variables
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-#: ``losskit gan train`` as a page has it, but for three steps.
+#: ``losskit train`` as a page has it, but for three steps.
 TOY = (
     "steps=3",
     "data.batch_size=2",
@@ -170,7 +170,7 @@ class Runner:
         if self.parse_only:
             parse_losskit(arguments, self.page.root)
             return None
-        if arguments[:2] == ["gan", "train"]:
+        if arguments[:2] == ["train"]:
             arguments = [*arguments, *TOY]
         with contextlib.redirect_stdout(io.StringIO()) as out:
             code = main(arguments)
@@ -280,9 +280,9 @@ def parse_losskit(arguments: list[str], root: Path) -> argparse.Namespace:
     for word in rest:
         if word.startswith(_OWN_PATHS) and not word.startswith("docs/_extra"):
             assert (root / word).exists(), f"there is no {word}"
-    if [name, *rest[:1]] == ["gan", "train"] and parsed.config is not None:
-        from losskit_gan.cli import _overrides
-        from losskit_gan.trainer.config import load_train_config
+    if [name, *rest[:1]] == ["train"] and parsed.config is not None:
+        from losskit_train.cli import _overrides
+        from losskit_train.config.training import load_train_config
 
         load_train_config(parsed.config, _overrides(parsed))
     if [name, *rest[:1]] == ["weights", "pull"]:

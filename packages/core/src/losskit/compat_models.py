@@ -93,7 +93,7 @@ MODEL_CLASSES: Mapping[str, ModelClass] = {
     "BigGAN": _in_class("biggan", _LABELS),
     "CycleGAN": _in_class(
         "cyclegan",
-        "`losskit gan train` has one generator, so that nothing makes rec_a, rec_b, id_a and id_b: "
+        "`losskit train` has one generator, so that nothing makes rec_a, rec_b, id_a and id_b: "
         "give the preset to a GANObjective in a loop with two, or set loss_config's weights to 0",
         task="paired",
     ),

@@ -17,6 +17,7 @@ ENTRY_POINT_GROUP = "losskit"
 RESERVED = {
     "core": "losskit",
     "gan": "losskit-gan",
+    "train": "losskit-train",
     "perceptual": "losskit-perceptual",
     "clip": "losskit-clip",
     "identity": "losskit-identity",

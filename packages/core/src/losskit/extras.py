@@ -96,10 +96,13 @@ def install_of(*modules: str, distribution: str = "losskit") -> str | None:
     known = known_requirements(distribution)
     for name in dict.fromkeys(requirement.distribution for requirement in known):
         own = [requirement for requirement in known if requirement.distribution == name]
-        packages = {extra: set(_packages(own, extra)) for extra in {r.extra for r in own}}
+        always = set(_packages(own, ""))
+        packages = {extra: {*always, *_packages(own, extra)} for extra in {r.extra for r in own}}
         found = [extra for extra, brought in packages.items() if wanted <= brought]
         if found:
             extra = min(found, key=lambda extra: (len(packages[extra]), extra))
+            if not extra and len(wanted) > 1:  # whatever of them is missing
+                return f"pip install {name}"
             return Requirement(" ".join(sorted(wanted)), name, extra).install
     return None
 

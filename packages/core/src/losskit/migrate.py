@@ -71,7 +71,7 @@ def migrate(path: str | Path, *, training: bool = False) -> Migration:
 
     A Python file is parsed and its constants, arithmetic, ``dict(...)`` and ``_base_`` files are
     resolved; nothing of it is run. A model with a discriminator becomes a config of
-    ``losskit gan train``, any other an objective. A loss of an objective without ``data_info`` takes
+    ``losskit train``, any other an objective. A loss of an objective without ``data_info`` takes
     outputs by the names of its own arguments: MMagic's classes decide that, not its configs.
 
     Args:

@@ -179,7 +179,7 @@ def _place(
         if key in UNPLACED:
             draft.notes.append(
                 f"left out {term.path} {_flow(term.config)}: it reads {UNPLACED[key]}, which "
-                "`losskit gan train` does not make"
+                "`losskit train` does not make"
             )
             continue
         routed = list(_routed(role, key, term, kind, model, draft))

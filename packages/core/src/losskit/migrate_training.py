@@ -1,4 +1,4 @@
-"""A training config of ``losskit gan train``, from what a foreign one says."""
+"""A training config of ``losskit train``, from what a foreign one says."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Draft:
 def training_config(draft: Draft) -> dict[str, Any]:
     """The training config; adds to the draft's notes what stands in for something else.
 
-    The networks are small ones of losskit-gan's, so that the config trains as it is.
+    The networks are small ones of losskit-train's, so that the config trains as it is.
     """
     size = draft.size or _SIZES.get(draft.task, _SIZE)
     if draft.task == "super-resolution" and draft.scale == 1:
@@ -96,7 +96,7 @@ def _fitting(size: int, draft: Draft) -> int:
 
 
 def _model(draft: Draft, size: int) -> dict[str, Any]:
-    """Networks of losskit-gan's for a task, each noted as a stand-in."""
+    """Networks of losskit-train's for a task, each noted as a stand-in."""
     networks: dict[str, dict[str, Any]]
     if draft.task == "generation":
         # About as much work at every size: these are stand-ins.

@@ -37,7 +37,6 @@ _EXPORTS = {
     "l1_discriminator_loss": "losskit_gan.players",
     "l1_generator_loss": "losskit_gan.players",
     "lecam_penalty": "losskit_gan.lecam",
-    "load_generator": "losskit_gan.trainer.export",
     "logistic_discriminator_loss": "losskit_gan.players",
     "logistic_generator_loss": "losskit_gan.players",
     "lsgan_discriminator_loss": "losskit_gan.players",
@@ -92,7 +91,6 @@ __all__ = [
     "l1_discriminator_loss",
     "l1_generator_loss",
     "lecam_penalty",
-    "load_generator",
     "logistic_discriminator_loss",
     "logistic_generator_loss",
     "lsgan_discriminator_loss",
@@ -165,6 +163,5 @@ if TYPE_CHECKING:
         rpgan_generator_loss,
     )
     from losskit_gan.smgan import smgan_loss
-    from losskit_gan.trainer.export import load_generator
 
 __getattr__, __dir__ = lazy_exports(__name__, _EXPORTS)

@@ -10,10 +10,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from losskit.loss import Loss
+from losskit.losses.checks import check_positive
 from losskit.reduction import Reduction, check_reduction, reduce
 from losskit_gan.input_gradients import safe_sqrt, unwrapped
 from losskit_gan.logits import HALF
-from losskit_gan.networks.sizes import check_positive
 from losskit_gan.ranks import mean_over_ranks, world_size
 from losskit_gan.second_derivatives import differentiable, differentiable_twice
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from losskit.hookspecs import hookimpl
-from losskit.spec import CommandSpec, LossSpec, PresetSpec
+from losskit.spec import LossSpec, PresetSpec
 
 api = 1
 
@@ -250,29 +250,4 @@ def losskit_presets() -> list[PresetSpec]:
         PresetSpec(name, f"losskit_gan.presets.{module}:{name.replace('-', '_')}", summary, paper)
         for module, presets in _PRESETS.items()
         for name, summary, paper in presets
-    ]
-
-
-@hookimpl
-def losskit_commands() -> list[CommandSpec]:
-    """Training and the demo."""
-    return [
-        CommandSpec(
-            "gan",
-            "losskit_gan.cli:configure",
-            "train a generator, sample from it",
-            example="train config.yaml --check",
-        ),
-        CommandSpec(
-            "export",
-            "losskit_gan.cli:configure_export",
-            "write a run's generator as safetensors, torch, ONNX or a graph",
-            example="runs/faces --kind safetensors",
-        ),
-        CommandSpec(
-            "demo",
-            "losskit_gan.cli:configure_demo",
-            "train on real photos and compare objectives",
-            example="--minutes 1",
-        ),
     ]

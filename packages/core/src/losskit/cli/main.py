@@ -67,9 +67,11 @@ BUILT_IN = {
 }
 #: Subcommands official plugins add, so that a missing one is answered with its install.
 OFFICIAL_COMMANDS = {
-    "gan": "losskit-gan[train]",
-    "export": "losskit-gan[train,export]",
-    "demo": "losskit-gan[demo]",
+    "train": "losskit-train",
+    "sample": "losskit-train",
+    "curves": "losskit-train",
+    "export": "losskit-train[export]",
+    "demo": "losskit-train[demo]",
 }
 
 
@@ -173,12 +175,19 @@ def _dispatch(name: str, rest: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     configure(parser)
-    arguments = parser.parse_args(rest)
+    arguments = _parsed(parser, rest)
     run: Callable[[argparse.Namespace], int] | None = getattr(arguments, "run", None)
     if run is None:
         parser.print_help()
         return 2
     return run(arguments)
+
+
+def _parsed(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:
+    try:
+        return parser.parse_intermixed_args(words)  # CONFIG --resume key=value, in any order
+    except TypeError:  # which a command of several actions does not take
+        return parser.parse_args(words)
 
 
 def _plugin_command(name: str) -> tuple[Callable[[argparse.ArgumentParser], None], str, str]:

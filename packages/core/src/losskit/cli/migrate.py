@@ -15,7 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``losskit migrate``."""
     parser.description = (
         "Print a config of MMagic (.py), BasicSR or traiNNer-redux (.yml) as YAML: an objective, or, "
-        "for a GAN, a config of `losskit gan train`. The config is read, not run; what could not be "
+        "for a GAN, a config of `losskit train`. The config is read, not run; what could not be "
         "carried over stands in comments."
     )
     parser.add_argument(

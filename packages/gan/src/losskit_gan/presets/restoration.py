@@ -173,7 +173,7 @@ def dic(
 ) -> Config:
     """Faces: cross-entropy, L1, landmark heatmaps, LightCNN features.
 
-    A generator step must also supply ``heatmaps`` and ``target_heatmaps``, which ``losskit gan train``
+    A generator step must also supply ``heatmaps`` and ``target_heatmaps``, which ``losskit train``
     does not make: there, ``align_loss_weight: 0``. Images as the LightCNN wants them.
 
     Args:
@@ -244,7 +244,7 @@ def ttsr(
     """Super-resolution with a reference: cross-entropy, L1, VGG-19's relu5_1, transferred textures.
 
     A generator step must also supply ``maps``, ``soft_attention`` and ``textures``, which ``losskit
-    gan train`` does not make: there, ``transferal_loss_weight: 0``. Images in [-1, 1]. The paper's
+    train`` does not make: there, ``transferal_loss_weight: 0``. Images in [-1, 1]. The paper's
     adversarial loss is WGAN-GP; MMagic's is this one.
 
     Args:

@@ -56,7 +56,7 @@ def cyclegan(cycle_loss_weight: float = 10.0, id_loss_weight: float = 0.5) -> Co
 
     Besides the usual outputs a generator step must supply ``real_a``, ``real_b``, the cycled
     ``rec_a``, ``rec_b``, and the identities ``id_a``, ``id_b``: a training loop with two generators
-    does; ``losskit gan train`` has one. Build a ``GANObjective`` of this config for each direction,
+    does; ``losskit train`` has one. Build a ``GANObjective`` of this config for each direction,
     the second without its cycles and identities, or leave them out of both by weights of 0.
 
     Args:

@@ -1,0 +1,38 @@
+"""Small reference networks for examples and tests: short to read, quick to train."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_EXPORTS = {
+    "DCGANGenerator": "losskit_train.networks.dcgan",
+    "PatchDiscriminator": "losskit_train.networks.patch",
+    "ResidualDiscriminator": "losskit_train.networks.residual",
+    "StyleGenerator": "losskit_train.networks.style",
+    "SuperResolver": "losskit_train.networks.super_resolver",
+}
+__all__ = [
+    "DCGANGenerator",
+    "PatchDiscriminator",
+    "ResidualDiscriminator",
+    "StyleGenerator",
+    "SuperResolver",
+]
+
+if TYPE_CHECKING:
+    from losskit_train.networks.dcgan import DCGANGenerator
+    from losskit_train.networks.patch import PatchDiscriminator
+    from losskit_train.networks.residual import ResidualDiscriminator
+    from losskit_train.networks.style import StyleGenerator
+    from losskit_train.networks.super_resolver import SuperResolver
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(_EXPORTS[name]), name)
+    raise AttributeError(f"module 'losskit_train.networks' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
