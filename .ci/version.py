@@ -1,6 +1,6 @@
 """Set or check the version that all packages share: ``python .ci/version.py [--check] 0.2.0``.
 
-Setting it also pins each plugin to that very core: they are released together and tested together only.
+Setting it also pins what they require of each other to that very version: they are released together and tested together only.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 _VERSION = re.compile(r'^version = "([^"]+)"$', re.MULTILINE)
 _CITED = re.compile(r"^version: (.+)$", re.MULTILINE)
-# A requirement, not the core's own name.
-_CORE = re.compile(r'(?<!name = )"losskit(\[\w+\])?(?:[=<>~!][^"]*)?"')
+# A requirement, not a package's own name.
+_OURS = re.compile(r'(?<!name = )"(losskit(?:-\w+)?(?:\[\w+\])?)(?:[=<>~!][^"]*)?"')
 
 
 def main() -> int:
@@ -39,7 +39,7 @@ def main() -> int:
             wrong += 1
         elif not arguments.check:
             text = text[: found.start(1)] + version + text[found.end(1) :]
-            path.write_text(_CORE.sub(rf'"losskit\g<1>=={version}"', text), encoding="utf-8")
+            path.write_text(_OURS.sub(rf'"\g<1>=={version}"', text), encoding="utf-8")
     return 1 if wrong or not packages else 0
 
 

@@ -77,7 +77,7 @@ def test_one_line_names_the_extra(folder: Path, blocked: str, command: str, extr
 @pytest.mark.parametrize(
     ("blocked", "command", "extra"),
     [
-        ("numpy", "curves runs", TRAIN),
+        ("numpy", "curves runs", "numpy"),
         ("lightning_fabric,lightning", "train config.yaml", TRAIN),
         ("rich", "train config.yaml", TRAIN),
         ("safetensors", "export runs", "'losskit-train[export]'"),

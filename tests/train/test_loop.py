@@ -675,12 +675,9 @@ def test_a_compiler_that_fails_is_one_line(folder, monkeypatch):
 
 TWO = textwrap.dedent(
     """
-    import argparse, sys
-    from losskit_train.cli import configure
-    parser = argparse.ArgumentParser()
-    configure(parser)
-    arguments = parser.parse_args()
-    sys.exit(arguments.run(arguments))
+    import sys
+    from losskit.cli.main import main
+    sys.exit(main())
     """
 )
 
