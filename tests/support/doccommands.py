@@ -170,7 +170,7 @@ class Runner:
         if self.parse_only:
             parse_losskit(arguments, self.page.root)
             return None
-        if arguments[:2] == ["train"]:
+        if arguments[:1] == ["train"]:
             arguments = [*arguments, *TOY]
         with contextlib.redirect_stdout(io.StringIO()) as out:
             code = main(arguments)
@@ -260,7 +260,7 @@ def _declared(file: Path) -> set[str]:
 
 def parse_losskit(arguments: list[str], root: Path) -> argparse.Namespace:
     """Parse as the command would; a config's overrides are checked with the config, files are looked for."""
-    from losskit.cli.main import BUILT_IN, _plugin_command
+    from losskit.cli.main import BUILT_IN, _parsed, _plugin_command
 
     name, *rest = arguments
     complaint = io.StringIO()
@@ -273,14 +273,14 @@ def parse_losskit(arguments: list[str], root: Path) -> argparse.Namespace:
                 configure, *_ = _plugin_command(name)
             parser = argparse.ArgumentParser(prog=f"losskit {name}")
             configure(parser)
-            parsed = parser.parse_args(rest)
+            parsed = _parsed(parser, rest)
     except SystemExit as stop:
         line = complaint.getvalue().strip().splitlines()[-1:]
         raise AssertionError(f"losskit {shlex.join(arguments)}: {' '.join(line)}") from stop
     for word in rest:
         if word.startswith(_OWN_PATHS) and not word.startswith("docs/_extra"):
             assert (root / word).exists(), f"there is no {word}"
-    if [name, *rest[:1]] == ["train"] and parsed.config is not None:
+    if name == "train" and parsed.config is not None:
         from losskit_train.cli import _overrides
         from losskit_train.config.training import load_train_config
 
