@@ -51,6 +51,7 @@ pytest_collect_file = Sybil(
     parsers=[docblocks.parse],
     patterns=[
         "README.md",
+        "CONTRIBUTING.md",
         "docs/*.md",
         "docs/*/*.md",
         "packages/*/README.md",
