@@ -47,6 +47,7 @@ def collected() -> set[str]:
     """Pages that pytest takes blocks from: the patterns of the root conftest, in the paths it tests."""
     patterns = (
         "README.md",
+        "CONTRIBUTING.md",
         "docs/*.md",
         "docs/*/*.md",
         "packages/*/README.md",
@@ -60,10 +61,10 @@ def test_every_page_with_a_block_is_collected() -> None:
     assert with_blocks - collected() == set(docblocks.ELSEWHERE)
     config = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     (paths,) = re.findall(r"^testpaths = \[(.*)\]", config, re.M)
-    for path in ("packages", "docs", "README.md", "examples/*/README.md"):
+    for path in ("packages", "docs", "README.md", "CONTRIBUTING.md", "examples/*/README.md"):
         assert f'"{path}"' in paths
     conftest = (ROOT / "conftest.py").read_text(encoding="utf-8")
-    for pattern in ("README.md", "docs/*.md", "docs/*/*.md", "packages/*/README.md"):
+    for pattern in ("README.md", "CONTRIBUTING.md", "docs/*.md", "docs/*/*.md"):
         assert f'"{pattern}"' in conftest
 
 
@@ -114,6 +115,7 @@ def test_what_is_only_parsed_says_why() -> None:
     }
     assert found == {
         ("README.md", "it trains for minutes"),
+        ("CONTRIBUTING.md", "it takes minutes"),
         ("docs/quickstart.md", "it trains for minutes"),
         ("docs/design.md", "it draws every loss"),
         ("docs/migration.md", "it needs a config of MMagic's"),
