@@ -181,7 +181,7 @@ def arm(kind, number):
         import losskit_gan.model as m
         m.GANWithCustomizedLoss.generator_outputs = counting(m.GANWithCustomizedLoss.generator_outputs)
     elif kind == "fsync":     # a file is written, but not yet in place
-        checkpoints.os.fsync = counting(os.fsync)
+        os.fsync = counting(os.fsync)
     elif kind == "seal":      # a seal is in place, its state is not
         import losskit_train.run.checkpoints as c
         real = c.write_atomically

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from losskit.errors import ConfigError
+from losskit_train.config.rates import SCHEDULERS, LearningRates
 from losskit_train.config.sections import OptimizerConfig
 from losskit_train.config.training import load_train_config
-from losskit_train.run.rates import SCHEDULERS, LearningRates
 
 BASE = {"discriminator": 0.4, "generator": 0.1}
 ARGUMENTS = {

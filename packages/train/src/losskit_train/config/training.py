@@ -12,6 +12,7 @@ from losskit.config import read_config
 from losskit.errors import ConfigError
 from losskit_gan.presets.parts import LOSSES, preset_losses
 from losskit_train.config.preset import with_training_of_preset
+from losskit_train.config.rates import LearningRates
 from losskit_train.config.schema import from_mapping, with_overrides
 from losskit_train.config.sections import (
     LARGEST_SEED,
@@ -23,7 +24,6 @@ from losskit_train.config.sections import (
     ValidateConfig,
     at_least,
 )
-from losskit_train.run.rates import LearningRates
 
 #: Optimisers whose step asks for what a GAN's has not, and what that is.
 _UNUSABLE = {

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 from losskit_train.config.sections import DataConfig
 from losskit_train.data.masks import free_form_mask
 from losskit_train.data.sources import DataError, Source, check_size, fit_of
-from losskit_train.run.interrupt import leave_to_main_process
+from losskit_train.data.workers import leave_to_main_process
 
 
 class Samples(Dataset[dict[str, Tensor]]):

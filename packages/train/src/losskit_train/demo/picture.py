@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from losskit_train.demo.evaluate import Column
+from losskit_train.output.files import write_atomically
 from losskit_train.output.recorder import read_metrics
-from losskit_train.run.checkpoints import write_atomically
 
 _WIDTH, _GAP, _TEXT = 320, 12, 64
 _RED = (220, 30, 30)

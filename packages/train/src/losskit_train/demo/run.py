@@ -20,8 +20,8 @@ from losskit_train.data.samples import shrink
 from losskit_train.demo.evaluate import Column, feature_distance, measure, table
 from losskit_train.demo.picture import comparison, curves, spectrum
 from losskit_train.output import sampling
+from losskit_train.output.files import write_atomically
 from losskit_train.results.inference import generator_of
-from losskit_train.run.checkpoints import write_atomically
 from losskit_train.run.interrupt import Stopped
 from losskit_train.run.loop import Trainer
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from losskit_train.run.checkpoints import write_atomically
+from losskit_train.output.files import write_atomically
 
 
 class Recorder:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from losskit.errors import ConfigError, LosskitError
 from losskit.spec import one_line
 from losskit_train.config.training import TrainConfig
+from losskit_train.output.files import write_atomically
 from losskit_train.results.inference import generator_of
-from losskit_train.run import checkpoints
 
 
 def load_generator(
@@ -99,7 +99,7 @@ def _write_safetensors(generator: nn.Module, config: TrainConfig, out: Path) -> 
     from safetensors.torch import save
 
     content = save(_state(generator), metadata={"losskit": _description(config)})
-    checkpoints.write_atomically(out, content)
+    write_atomically(out, content)
 
 
 def _write_torch(generator: nn.Module, config: TrainConfig, out: Path) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import random
 import re
 from collections.abc import Iterator, Mapping
@@ -23,32 +22,13 @@ import torch
 
 from losskit.errors import LosskitError
 from losskit.spec import one_line
+from losskit_train.output.files import write_atomically
 
 _NAME = re.compile(r"step-(\d+)\.pt")
 
 
 class CheckpointError(LosskitError, RuntimeError):
     """A checkpoint is missing, damaged, or not of this run."""
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Put a file in place whole, or not at all: temporary file, fsync, rename, fsync of the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    if os.name == "posix":  # the rename itself must survive a power cut
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def save(

@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from losskit.errors import ConfigError
 from losskit.spec import one_line
+from losskit_train.config.rates import LearningRates
 from losskit_train.config.training import TrainConfig, as_mapping, check_folder
 from losskit_train.data.samples import Samples, batches
 from losskit_train.data.sources import open_source
 from losskit_train.output import sampling
+from losskit_train.output.files import write_atomically
 from losskit_train.output.progress import Progress
 from losskit_train.output.recorder import Recorder
 from losskit_train.run import assemble, checkpoints
@@ -21,7 +23,6 @@ from losskit_train.run.ema import ExponentialMovingAverage
 from losskit_train.run.engine import raw
 from losskit_train.run.fabric import check_model, lost_processes_named, make_fabric
 from losskit_train.run.interrupt import Interrupt, Stopped, ends_with_its_launcher
-from losskit_train.run.rates import LearningRates
 from losskit_train.run.rehearsal import rehearse
 from losskit_train.run.setup import seed_all, set_up
 from losskit_train.run.state import find, gather, restore
@@ -146,7 +147,7 @@ class Trainer:
         # A file cannot give itself leave to import: whoever runs it again says so again.
         written = {**as_mapping(self.config), "allow_import": False}
         text = yaml.safe_dump(written, sort_keys=False)
-        checkpoints.write_atomically(self.out / "config.yaml", text.encode())
+        write_atomically(self.out / "config.yaml", text.encode())
 
     def _one_step(self, batch: dict[str, Tensor]) -> None:
         for player, rate in self._rates.at(self.step).items():
