@@ -142,6 +142,11 @@ def _create_random(model: str) -> nn.Module:
         logging.disable(before)
 
 
+def names() -> list[str]:
+    """open_clip's models with the tags of their weights, ``"ViT-B-32/openai"``."""
+    return [f"{model}/{tag}" for model, tag in open_clip.list_pretrained()]
+
+
 def file_of(name: str) -> NetworkFile:
     """Where open_clip has a model's weights, or puts them.
 
@@ -163,11 +168,19 @@ def _file(model: str, tag: str, config: dict[str, Any]) -> NetworkFile:
     fetch = _command(model, tag)
     repository, _, file = str(config.get("hf_hub", "")).rpartition("/")
     if repository:
-        names = (file,) if file else ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-        return hub_file(repository, names, fetch)
+        return hub_file(repository, _hub_names(file), fetch)
     address = str(config.get("url", ""))
     cached = Path("~/.cache/clip").expanduser() / Path(urlsplit(address).path).name
     return NetworkFile(str(cached), cached.is_file(), address, fetch)
+
+
+def _hub_names(named: str) -> tuple[str, ...]:
+    """What open_clip looks for in a repository, in its order."""
+    if not named:
+        return "open_clip_model.safetensors", "open_clip_pytorch_model.bin"
+    if named.endswith((".bin", ".pth")):
+        return f"{named[:-4]}.safetensors", named
+    return (named,)
 
 
 def _check_reachable(model: str, tag: str, config: dict[str, Any]) -> None:

@@ -58,5 +58,6 @@ def losskit_backbones() -> list[BackboneSpec]:
             summary="open_clip's models, of an image and a text network each",
             files="losskit_clip.models:file_of",
             networks=("ViT-B-32",),
+            known="losskit_clip.models:names",
         )
     ]

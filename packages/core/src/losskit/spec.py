@@ -47,6 +47,19 @@ def _check_strings(spec: Any, *keys: str) -> None:
         _check_printable(spec, key, value)
 
 
+def _keep_tuples(spec: Any, *keys: str) -> None:
+    """Check fields that hold several strings; a list becomes a tuple."""
+    for key in keys:
+        value = getattr(spec, key)
+        if isinstance(value, str) or not all(isinstance(item, str) for item in value):
+            raise TypeError(
+                f"{type(spec).__name__}.{key} must be a tuple of strings, not {value!r}"
+            )
+        for item in value:
+            _check_printable(spec, key, item)
+        object.__setattr__(spec, key, tuple(value))
+
+
 def _check_printable(spec: Any, key: str, value: str) -> None:
     # Of new lines the caller has its own word.
     if any(steers_terminals(char) for char in value if char != "\n"):
@@ -103,13 +116,7 @@ class LossSpec:
 
     def __post_init__(self) -> None:
         _check_strings(self, "name", "target", "summary", "paper", "deprecated", "namespace")
-        for key in ("tags", "aliases"):
-            value = getattr(self, key)
-            if isinstance(value, str) or not all(isinstance(item, str) for item in value):
-                raise TypeError(f"LossSpec.{key} must be a tuple of strings, not {value!r}")
-            for item in value:
-                _check_printable(self, key, item)
-            object.__setattr__(self, key, tuple(value))
+        _keep_tuples(self, "tags", "aliases")
         for name in (self.name, *self.aliases):
             if not _NAME.fullmatch(name):
                 raise ValueError(f"{name!r} is not a loss name: letters, digits, '_', '.', '-'")
@@ -215,7 +222,8 @@ class NetworkFile:
     """Where the weights of a published network lie, or would, in the library that loads them.
 
     Args:
-        path: the file, or the folder that its library would put it into.
+        path: the file, or the folder that its library would put it into; empty where that is not
+            known, as in a package that is not installed.
         here: whether the file is there.
         source: the address that it is fetched from, or the package that it comes in.
         fetch: the command that brings it.
@@ -225,6 +233,11 @@ class NetworkFile:
     here: bool
     source: str
     fetch: str
+
+    @property
+    def downloaded(self) -> bool:
+        """Whether it is fetched from an address when first used, rather than shipped in a package."""
+        return "://" in self.source
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +255,12 @@ class BackboneSpec:
             [`NetworkFile`][losskit.spec.NetworkFile], for ``losskit weights`` and ``doctor``; it
             loads and fetches nothing.
         networks: those that losses use by default, which are listed unasked.
+        known: ``"module:attribute"`` of a function without arguments that returns the names of all
+            networks that ``files`` can answer for, for ``losskit weights list --all``.
+
+    Raises:
+        ValueError: a name or target is not of the form above.
+        TypeError: a field has the wrong type.
     """
 
     name: str
@@ -251,12 +270,20 @@ class BackboneSpec:
     packaged: tuple[str, ...] = ()
     files: str = ""
     networks: tuple[str, ...] = ()
+    known: str = ""
 
     def __post_init__(self) -> None:
+        _check_strings(self, "files", "known")
         _check_named_target(self, "backbone", optional=bool(self.files))
-        _check_strings(self, "files")
-        if self.files and not _TARGET.fullmatch(self.files):
-            raise ValueError(f"BackboneSpec.files must be 'module:attribute', not {self.files!r}")
+        _keep_tuples(self, "packaged", "networks")
+        for key in ("files", "known"):
+            value = getattr(self, key)
+            if value and not _TARGET.fullmatch(value):
+                raise ValueError(f"BackboneSpec.{key} must be 'module:attribute', not {value!r}")
+        if (self.networks or self.known) and not self.files:
+            raise ValueError(
+                "BackboneSpec.networks and known need files, which finds their weights"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from losskit.hookspecs import hookimpl
-from losskit.spec import LossSpec, WeightsSpec
+from losskit.spec import BackboneSpec, LossSpec, WeightsSpec
 
 api = 1
 
@@ -75,4 +75,17 @@ def losskit_weights() -> list[WeightsSpec]:
             size=None,
             summary="LightCNN-9 for RGB faces that MMagic trains DIC with.",
         ),
+    ]
+
+
+@hookimpl
+def losskit_backbones() -> list[BackboneSpec]:
+    """The face detector that ``align="mtcnn"`` looks through; other losses cannot."""
+    return [
+        BackboneSpec(
+            "facenet-pytorch",
+            summary="MTCNN's three networks, which facenet-pytorch ships",
+            files="losskit_identity.shipped:file_of",
+            known="losskit_identity.shipped:names",
+        )
     ]

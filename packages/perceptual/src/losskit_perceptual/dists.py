@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -13,12 +12,12 @@ from torch import Tensor
 from losskit.backbones import BackboneRecipe
 from losskit.backbones.trunk import Precision
 from losskit.data_range import DataRange
-from losskit.errors import WeightsError
 from losskit.reduction import Reduction, reduce
 from losskit.weights import load_weights
 from losskit_perceptual.feature_loss import FeatureLoss
 from losskit_perceptual.networks.dists import CHANNELS, DistsNetwork, build_dists
 from losskit_perceptual.networks.pretrained import check_weights
+from losskit_perceptual.networks.shipped import shipped_path
 
 _C1 = _C2 = 1e-6
 
@@ -104,7 +103,7 @@ class DISTS(FeatureLoss):
             channels_last=channels_last,
             compile=compile,
         )
-        state = load_weights(_published_terms())
+        state = load_weights(shipped_path("dists"))
         alpha, beta = (state[name].detach().float().flatten() for name in ("alpha", "beta"))
         total = alpha.sum() + beta.sum()
         # Buffers, so that they are no parameters; not persistent: checkpoints need not carry them.
@@ -133,15 +132,3 @@ class DISTS(FeatureLoss):
             self.get_buffer("beta").split(CHANNELS),  # type: ignore[no-untyped-call]
             reduction=self.reduction,
         )
-
-
-def _published_terms() -> Path:
-    found = find_spec("torchmetrics")
-    origin = None if found is None else found.origin
-    path = Path(origin or ".").parent / "functional" / "image" / "dists_models" / "weights.pt"
-    if not path.is_file():
-        raise WeightsError(
-            f"DISTS's weights are read from torchmetrics, which lacks {path}; install "
-            "'torchmetrics>=1.8'"
-        )
-    return path

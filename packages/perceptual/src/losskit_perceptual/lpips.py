@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -15,6 +14,7 @@ from losskit.errors import WeightsError
 from losskit.reduction import Reduction
 from losskit.weights import load_weights
 from losskit_perceptual.features import check_choice
+from losskit_perceptual.networks.shipped import shipped_path
 from losskit_perceptual.unit_features import LAYERS, UnitFeatureLoss
 
 Net: TypeAlias = Literal["alex", "vgg", "squeeze"]
@@ -80,7 +80,9 @@ class LPIPS(UnitFeatureLoss):
             compile=compile,
         )
         self.net = net
-        state = load_weights(_published_heads(net) if heads == "default" else heads)
+        if heads == "default":
+            heads = shipped_path(f"lpips-{net}", instead="heads= a path to the published file")
+        state = load_weights(heads)
         for index in range(len(layers)):
             key = f"lin{index}.model.1.weight"
             if key not in state:
@@ -91,15 +93,3 @@ class LPIPS(UnitFeatureLoss):
     def layer_factors(self) -> list[Tensor | float]:
         """The calibrated heads."""
         return [self.get_buffer(f"head{index}") for index in range(len(self.backbone.layers))]
-
-
-def _published_heads(net: str) -> Path:
-    found = find_spec("torchmetrics")
-    origin = None if found is None else found.origin
-    path = Path(origin or ".").parent / "functional" / "image" / "lpips_models" / f"{net}.pth"
-    if not path.is_file():
-        raise WeightsError(
-            f"LPIPS's heads are read from torchmetrics, which lacks {path}; reinstall torchmetrics, "
-            "or give heads= a path to the published file"
-        )
-    return path

@@ -148,6 +148,7 @@ def losskit_backbones() -> list[BackboneSpec]:
             f"{_FAMILIES}:torchvision_recipe",
             "torchvision's networks",
             files=f"{_NETWORKS}.pretrained:file_of",
+            known=f"{_NETWORKS}.pretrained:names",
             networks=("vgg19", "vgg16", "alexnet"),
         ),
         BackboneSpec(
@@ -155,6 +156,7 @@ def losskit_backbones() -> list[BackboneSpec]:
             f"{_FAMILIES}:timm_recipe",
             "timm's networks, token models too",
             files=f"{_FAMILIES}:timm_file",
+            known=f"{_FAMILIES}:timm_names",
         ),
         BackboneSpec(
             "packaged",
@@ -163,5 +165,13 @@ def losskit_backbones() -> list[BackboneSpec]:
             packaged=("efficientnet-lite0",),
             files=f"{_NETWORKS}.packaged:file_of",
             networks=("efficientnet-lite0",),
+            known=f"{_NETWORKS}.packaged:names",
+        ),
+        BackboneSpec(
+            "torchmetrics",
+            summary="LPIPS's heads and DISTS's weights, which torchmetrics ships",
+            files=f"{_NETWORKS}.shipped:file_of",
+            networks=("lpips-alex", "dists"),
+            known=f"{_NETWORKS}.shipped:names",
         ),
     ]

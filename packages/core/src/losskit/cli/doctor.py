@@ -11,8 +11,8 @@ import sys
 from dataclasses import dataclass
 
 from losskit.cli.listing import add_json, print_json
-from losskit.cli.networks import default_networks
-from losskit.errors import nearest
+from losskit.cli.networks import Network, default_networks
+from losskit.errors import nearest, printable
 from losskit.extras import Requirement, known_requirements
 from losskit.registry import list_weights, plugins
 
@@ -40,8 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _doctor(arguments: argparse.Namespace) -> int:
     libraries = _torch()
     findings = [*_environment(), *libraries, *_plugin_findings(), *_weights()]
-    if all(finding.level == "ok" for finding in libraries):
-        findings += _networks()
+    findings += _networks(any(finding.level == "problem" for finding in libraries))
     problems = [finding for finding in findings if finding.level == "problem"]
     if arguments.json:
         print_json(
@@ -163,16 +162,27 @@ def _weights() -> list[Finding]:
     return findings
 
 
-def _networks() -> list[Finding]:
-    """What losses load through other libraries; asked only where torch can be imported at all."""
-    findings = []
-    for network in default_networks():
-        subject = f"network {network.name}"
-        if network.file is None:
-            findings.append(Finding("note", subject, f"cannot be looked up: {network.error}"))
-        elif network.file.here:
-            findings.append(Finding("ok", subject, f"at {network.file.path}"))
-        else:
-            text = f"not here; fetched when first used from {network.file.source}"
-            findings.append(Finding("note", subject, text, network.file.fetch))
-    return findings
+def _networks(torch_fails: bool) -> list[Finding]:
+    """What losses load through other libraries by default."""
+    if torch_fails:  # importing it here too might end this process
+        return [Finding("note", "networks", "not looked up: torch cannot be imported")]
+    networks = default_networks()
+    if not networks:
+        return []
+    here = sum(network.status == "present" for network in networks)
+    text = f"{here} of the {len(networks)} that losses use by default are here"
+    summary = Finding("ok" if here == len(networks) else "note", "networks", text)
+    return [summary, *map(_network, networks)]
+
+
+def _network(network: Network) -> Finding:
+    subject, file = f"network {network.name}", network.file
+    if file is None:
+        return Finding("note", subject, f"cannot be looked up: {network.error}")
+    if file.here:
+        return Finding("ok", subject, f"at {printable(file.path)}")
+    if file.downloaded:
+        text = f"missing; downloaded when first used, from {file.source} to {file.path}"
+    else:
+        text = f"missing; comes with {file.source}"
+    return Finding("note", subject, printable(text), file.fetch)

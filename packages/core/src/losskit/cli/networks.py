@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -41,6 +42,27 @@ def default_networks() -> list[Network]:
     return [_looked_up(spec, name) for spec in list_backbones() for name in spec.networks]
 
 
+def known_networks(words: Sequence[str] = ()) -> list[Network]:
+    """All that the installed libraries know, or those with all of these words in their name.
+
+    A family whose names cannot be listed is one row that says why.
+    """
+    found = []
+    for spec in list_backbones():
+        if not spec.files:
+            continue
+        names: Sequence[str] = spec.networks
+        if spec.known:
+            try:
+                names = sorted(resolve_target(spec.known)())
+            except (Exception, SystemExit) as error:
+                found.append(Network(spec.name, spec.namespace, None, _told(error)))
+                continue
+        matching = [n for n in names if all(w.lower() in f"{spec.name}/{n}".lower() for w in words)]
+        found += [_looked_up(spec, name) for name in matching]
+    return found
+
+
 def find_network(name: str) -> Network:
     """A network by ``family/name``.
 
@@ -65,8 +87,12 @@ def _looked_up(spec: BackboneSpec, name: str) -> Network:
     full = f"{spec.name}/{name}"
     try:
         file = resolve_target(spec.files)(name)
-    except Exception as error:  # of anybody's plugin, or of a library that cannot be imported
-        return Network(full, spec.namespace, None, one_line(error)[:300])
+    except (Exception, SystemExit) as error:  # anybody's plugin, or a library that fails to import
+        return Network(full, spec.namespace, None, _told(error))
     if not isinstance(file, NetworkFile):
         return Network(full, spec.namespace, None, f"{spec.files} gives no NetworkFile")
     return Network(full, spec.namespace, file)
+
+
+def _told(error: BaseException) -> str:
+    return one_line(error)[:300] or type(error).__name__

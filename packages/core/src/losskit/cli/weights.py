@@ -7,7 +7,8 @@ import sys
 from typing import Any
 
 from losskit.cli.listing import add_json, print_json, print_table
-from losskit.cli.networks import Network, default_networks, find_network
+from losskit.cli.networks import Network, default_networks, find_network, known_networks
+from losskit.errors import printable
 from losskit.spec import WeightsSpec
 from losskit.weights import (
     cache_dir,
@@ -35,7 +36,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     listing.add_argument(
         "network",
         nargs="*",
-        help="networks of other libraries to look at instead: torchvision/resnet50, open_clip/RN50",
+        help="networks of other libraries to look at instead: torchvision/resnet50, open_clip/RN50; "
+        "with --all, words in their names",
+    )
+    listing.add_argument(
+        "--all",
+        action="store_true",
+        help="every network that the installed libraries know, not only those losses use by default",
     )
     listing.set_defaults(run=_list)
     pull = actions.add_parser(
@@ -64,7 +71,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _list(arguments: argparse.Namespace) -> int:
     specs = [] if arguments.network else known_weights()
-    networks = [find_network(n) for n in arguments.network] or default_networks()
+    if arguments.all:
+        networks = known_networks(arguments.network)
+    else:
+        networks = [find_network(n) for n in arguments.network] or default_networks()
     if arguments.json:
         print_json(
             cache=str(cache_dir()),
@@ -88,20 +98,23 @@ def _list(arguments: argparse.Namespace) -> int:
             ],
         )
     if specs and networks:
-        print("\nof other libraries, which fetch them when a loss first needs them:")
+        print("\nof other libraries, which fetch them when a loss first needs them, or ship them:")
     if networks:
         print_table(("NETWORK", "PLUGIN", "HERE", "AT, OR FROM"), [_row(n) for n in networks])
     if not specs and not networks:
-        print("no installed plugin names weights files")
+        words = " ".join(map(repr, arguments.network))
+        print(f"no network matches {words}" if words else "no installed plugin names weights files")
     return 0
 
 
 def _row(network: Network) -> tuple[str, str, str, str]:
     if network.file is None:
-        return network.name, network.plugin, "?", network.error
-    here = network.file.here
-    place = network.file.path if here else network.file.source
-    return network.name, network.plugin, "yes" if here else "no", place
+        here, place = "?", network.error
+    elif network.file.here:
+        here, place = "yes", network.file.path
+    else:
+        here, place = "no", network.file.source
+    return printable(network.name), network.plugin, here, printable(place)
 
 
 def _pull(arguments: argparse.Namespace) -> int:

@@ -75,10 +75,12 @@ class PluginCase:
             ("backbone", list_backbones()),
         ]
         return [
-            (f"{kind} {spec.name!r}", spec.target)
+            (f"{kind} {spec.name!r}", target)
             for kind, specs in listed
             for spec in specs
             if spec.namespace == self.name
+            for target in (spec.target, getattr(spec, "files", ""), getattr(spec, "known", ""))
+            if target
         ]
 
     @property

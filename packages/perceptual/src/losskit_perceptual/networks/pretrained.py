@@ -51,13 +51,28 @@ def check_weights(model: str, weights: str | Path) -> None:
         weights_entry(model, str(weights))
 
 
-def file_of(model: str, weights: str = "default") -> NetworkFile:
+def names() -> list[str]:
+    """torchvision's classification networks."""
+    found: list[str] = models.list_models(module=models)
+    return found
+
+
+def file_of(name: str) -> NetworkFile:
     """Where torchvision has a network's weights, or puts them.
+
+    Args:
+        name: ``"resnet50"``, or with the weights' name, ``"resnet50/IMAGENET1K_V1"``.
 
     Raises:
         ValueError: torchvision has no such network or weights.
     """
-    entry = weights_entry(model, weights)
+    model, _, weights = name.partition("/")
+    if model not in models.list_models():
+        raise ValueError(f"torchvision has no network {model!r}{nearest(model, names())}")
+    return _file(model, weights_entry(model, weights or "default"))
+
+
+def _file(model: str, entry: Any) -> NetworkFile:
     path = Path(torch.hub.get_dir()) / "checkpoints" / entry.url.rsplit("/", 1)[-1]
     call = f"torchvision.models.{model}(weights='{entry.name}')"
     return NetworkFile(
@@ -73,7 +88,8 @@ def state_dict(model: str, weights: str | Path) -> dict[str, Tensor]:
     """
     if is_file(weights):
         return load_weights(weights)
-    entry, file = weights_entry(model, str(weights)), file_of(model, str(weights))
+    entry = weights_entry(model, str(weights))
+    file = _file(model, entry)
     try:
         state: dict[str, Tensor] = entry.get_state_dict(progress=False, check_hash=True)
     except (URLError, OSError, RuntimeError) as error:

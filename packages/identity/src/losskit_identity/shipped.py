@@ -1,0 +1,30 @@
+"""What facenet-pytorch ships: MTCNN's weights, which its class reads itself."""
+
+from __future__ import annotations
+
+from losskit.errors import nearest
+from losskit.shipped import shipped_file
+from losskit.spec import NetworkFile
+
+_FILES = ("data/pnet.pt", "data/rnet.pt", "data/onet.pt")
+
+
+def names() -> list[str]:
+    """What [`file_of`][losskit_identity.shipped.file_of] knows."""
+    return ["mtcnn"]
+
+
+def file_of(name: str) -> NetworkFile:
+    """Where facenet-pytorch has MTCNN's weights.
+
+    Raises:
+        ValueError: it is another network's name.
+    """
+    if name != "mtcnn":
+        raise ValueError(f"facenet-pytorch ships no {name!r}{nearest(name, names())}")
+    return shipped_file(
+        "facenet_pytorch",
+        _FILES,
+        install="pip install facenet-pytorch",
+        distribution="facenet-pytorch",
+    )
