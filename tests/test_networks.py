@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
@@ -195,6 +198,7 @@ def test_a_package_that_is_missing_or_lacks_the_file(tmp_path, monkeypatch, caps
     monkeypatch.setattr("losskit.shipped.find_spec", lambda _: spec)
     with pytest.raises(WeightsError, match=r"which lacks .*alex\.pth.*, or give heads= a path"):
         losskit.create("LPIPS", weights="random")
+    monkeypatch.setattr("losskit.cli.doctor._torch", list)
     main(["doctor", "--json"])
     findings = {f["subject"]: f for f in json.loads(capsys.readouterr().out)["findings"]}
     heads = findings["network torchmetrics/lpips-alex"]
@@ -304,13 +308,45 @@ def test_a_library_that_fails_costs_its_own_row(capsys, monkeypatch) -> None:
     shown = capsys.readouterr().out
     assert "cannot run" in shown
     assert "other/b" in shown
-    main(["doctor"])
+    assert main(["doctor"]) == 1
     shown = capsys.readouterr().out
-    assert "network mine/a: cannot be looked up: operator torchvision::nms" in shown
+    assert "✗ network mine/a: cannot be looked up: operator torchvision::nms" in shown
+    assert "· network other/b: cannot be looked up: cannot load 'losskit_nowhere" in shown
     assert "\x1b" not in shown
     assert main(["weights", "list", "--json"]) == 0
     first = json.loads(capsys.readouterr().out)["networks"][0]
     assert (first["status"], first["path"]) == ("unknown", None)
+
+
+def test_a_package_that_raises_when_imported_is_a_problem_of_its_networks(home) -> None:
+    """In a process of its own, where nothing is imported yet."""
+    pytest.importorskip("losskit_clip")
+    (home / "timm").mkdir()
+    (home / "timm" / "__init__.py").write_text("raise RuntimeError('built for\\nanother torch')")
+    folder = home / "torch" / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    (folder / "vgg19-dcbb9e9d.pth").write_bytes(b"")
+    done = subprocess.run(
+        [sys.executable, "-m", "losskit", "doctor", "--json"],
+        env={**os.environ, "PYTHONPATH": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    findings = {f["subject"]: f for f in json.loads(done.stdout)["findings"]}
+    assert findings["network torchvision/vgg19"]["text"] == f"at {folder / 'vgg19-dcbb9e9d.pth'}"
+    clip = findings["network open_clip/ViT-B-32"]
+    assert clip["level"] == "problem"
+    assert "RuntimeError: built for another torch" in clip["text"]
+
+
+def test_the_kit_resolves_what_finds_the_files() -> None:
+    pytest.importorskip("losskit_clip")
+    from losskit.testing.plugin_case import PluginCase
+
+    targets = [target for _, target in PluginCase("clip").targets]
+    assert targets == ["losskit_clip.models:file_of", "losskit_clip.models:names"]
 
 
 def test_doctor_tells_of_each(home, capsys) -> None:

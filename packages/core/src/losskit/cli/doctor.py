@@ -165,7 +165,7 @@ def _weights() -> list[Finding]:
 def _networks(torch_fails: bool) -> list[Finding]:
     """What losses load through other libraries by default."""
     if torch_fails:  # importing it here too might end this process
-        return [Finding("note", "networks", "not looked up: torch cannot be imported")]
+        return [Finding("note", "networks", "not looked up: torch or torchvision fails")]
     networks = default_networks()
     if not networks:
         return []
@@ -178,7 +178,8 @@ def _networks(torch_fails: bool) -> list[Finding]:
 def _network(network: Network) -> Finding:
     subject, file = f"network {network.name}", network.file
     if file is None:
-        return Finding("note", subject, f"cannot be looked up: {network.error}")
+        level = "note" if network.absent else "problem"
+        return Finding(level, subject, f"cannot be looked up: {network.error}")
     if file.here:
         return Finding("ok", subject, f"at {printable(file.path)}")
     if file.downloaded:

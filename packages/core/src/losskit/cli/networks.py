@@ -13,12 +13,21 @@ from losskit.spec import BackboneSpec, NetworkFile, one_line, resolve_target
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network's file, or why nothing can be said of it."""
+    """A network's file, or why nothing can be said of it.
+
+    Args:
+        name: ``family/name``.
+        plugin: whose losses use it.
+        file: None where the lookup failed.
+        error: why it failed.
+        absent: whether it failed because a package is not installed.
+    """
 
     name: str
     plugin: str
     file: NetworkFile | None
     error: str = ""
+    absent: bool = False
 
     @property
     def status(self) -> str:
@@ -56,7 +65,7 @@ def known_networks(words: Sequence[str] = ()) -> list[Network]:
             try:
                 names = sorted(resolve_target(spec.known)())
             except (Exception, SystemExit) as error:
-                found.append(Network(spec.name, spec.namespace, None, _told(error)))
+                found.append(_failed(spec.name, spec, error))
                 continue
         matching = [n for n in names if all(w.lower() in f"{spec.name}/{n}".lower() for w in words)]
         found += [_looked_up(spec, name) for name in matching]
@@ -88,11 +97,13 @@ def _looked_up(spec: BackboneSpec, name: str) -> Network:
     try:
         file = resolve_target(spec.files)(name)
     except (Exception, SystemExit) as error:  # anybody's plugin, or a library that fails to import
-        return Network(full, spec.namespace, None, _told(error))
+        return _failed(full, spec, error)
     if not isinstance(file, NetworkFile):
         return Network(full, spec.namespace, None, f"{spec.files} gives no NetworkFile")
     return Network(full, spec.namespace, file)
 
 
-def _told(error: BaseException) -> str:
-    return one_line(error)[:300] or type(error).__name__
+def _failed(name: str, spec: BackboneSpec, error: BaseException) -> Network:
+    text = one_line(error)[:300] or type(error).__name__
+    absent = isinstance(error.__cause__ or error, ModuleNotFoundError)
+    return Network(name, spec.namespace, None, text, absent)

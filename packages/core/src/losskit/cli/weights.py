@@ -71,18 +71,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _list(arguments: argparse.Namespace) -> int:
     specs = [] if arguments.network else known_weights()
-    if arguments.all:
-        networks = known_networks(arguments.network)
-    else:
-        networks = [find_network(n) for n in arguments.network] or default_networks()
     if arguments.json:
         print_json(
             cache=str(cache_dir()),
             weights=[_as_dict(spec) for spec in specs],
-            networks=[network.as_dict() for network in networks],
+            networks=[network.as_dict() for network in _networks(arguments)],
         )
         return 0
-    if specs:
+    if specs:  # at once: looking networks up imports their libraries, which takes seconds
         print_table(
             ("WEIGHTS", "PLUGIN", "SIZE", "LICENCE", "HERE", "SUMMARY"),
             [
@@ -97,6 +93,7 @@ def _list(arguments: argparse.Namespace) -> int:
                 for spec in specs
             ],
         )
+    networks = _networks(arguments)
     if specs and networks:
         print("\nof other libraries, which fetch them when a loss first needs them, or ship them:")
     if networks:
@@ -105,6 +102,12 @@ def _list(arguments: argparse.Namespace) -> int:
         words = " ".join(map(repr, arguments.network))
         print(f"no network matches {words}" if words else "no installed plugin names weights files")
     return 0
+
+
+def _networks(arguments: argparse.Namespace) -> list[Network]:
+    if arguments.all:
+        return known_networks(arguments.network)
+    return [find_network(name) for name in arguments.network] or default_networks()
 
 
 def _row(network: Network) -> tuple[str, str, str, str]:
