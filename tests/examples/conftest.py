@@ -16,7 +16,7 @@ def train_toy(tmp_path, monkeypatch):
     pytest.importorskip("skimage")
     pytest.importorskip("lightning_fabric")
     from losskit.cli import main
-    from losskit_gan import curves
+    from losskit_train.output import curves
     from losskit_train.output.recorder import read_metrics
 
     monkeypatch.chdir(tmp_path)
