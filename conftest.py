@@ -20,7 +20,7 @@ def page_folder(
     """A page's blocks share a folder that holds the examples; what they register is forgotten after."""
     import torch
 
-    from losskit import registry
+    from losskit.discovery import registry
 
     page = Path(str(request.path))
     local = dict(registry._LOCAL)

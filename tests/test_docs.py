@@ -149,7 +149,7 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def test_catalogue_has_every_loss_and_all_of_each(catalogue) -> None:
-    from losskit.registry import list_losses
+    from losskit.discovery.registry import list_losses
 
     specs = [spec for spec in list_losses() if spec.namespace != "local"]
     assert {spec.name for spec in specs} <= set(catalogue)
@@ -163,7 +163,7 @@ def test_catalogue_has_every_loss_and_all_of_each(catalogue) -> None:
 
 def test_each_section_of_the_catalogue_is_closed(catalogue) -> None:
     """Example, paper and config are each what they should be, whatever follows the example."""
-    from losskit.registry import list_losses
+    from losskit.discovery.registry import list_losses
 
     examples = 0
     for spec in list_losses():
@@ -198,7 +198,7 @@ def _is_a_networks(weights: inspect.Parameter | None) -> bool:
 def test_configs_of_the_catalogue_build(catalogue, plugin) -> None:
     """Where the default is a published network's weights, with random ones."""
     import losskit
-    from losskit.cli.listing import loss_signature
+    from losskit.signatures import loss_signature
 
     for spec in losskit.list_losses(plugin=plugin):
         config = yaml.safe_load(catalogue[spec.name].partition("```yaml")[2].partition("```")[0])
@@ -218,8 +218,8 @@ def test_formulas_are_of_losses_that_there_are(catalogue) -> None:
 def test_offline_guide_names_each_file_and_each_loss_that_needs_one() -> None:
     from torchvision.models import get_model_weights
 
-    from losskit.cli.listing import loss_signature
-    from losskit.registry import list_losses, list_weights
+    from losskit.discovery.registry import list_losses, list_weights
+    from losskit.signatures import loss_signature
 
     pytest.importorskip("losskit_identity")
     page = (ROOT / "docs" / "guides" / "offline.md").read_text(encoding="utf-8")
@@ -272,7 +272,7 @@ def test_atlas_figures_name_nothing_of_the_machine() -> None:
 
 def test_atlas_figures_are_of_the_losses_that_there_are() -> None:
     """What is drawn and what is not make up what is installed; else run what the last line says."""
-    from losskit.registry import list_losses
+    from losskit.discovery.registry import list_losses
 
     pytest.importorskip("losskit_identity")
     figures = json.loads((ROOT / "docs" / "atlas.json").read_text(encoding="utf-8"))

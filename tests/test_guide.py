@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import losskit
-from losskit import registry
+from losskit.discovery import registry
 from losskit.errors import RangeWarning
 
 GUIDE = Path(__file__).parents[2] / "shared" / "reference" / "mmagic-losses-guide.zh.md"

@@ -12,6 +12,7 @@ import pytest
 PACKAGES = (
     "losskit",
     "losskit_gan",
+    "losskit_lab",
     "losskit_train",
     "losskit_perceptual",
     "losskit_clip",

@@ -15,9 +15,9 @@ import yaml
 from docblocks import GENERATED, PATTERNS
 from markdown_it import MarkdownIt
 
-from losskit.cli.listing import loss_signature
+from losskit.discovery.registry import list_losses
 from losskit.errors import ConfigError
-from losskit.registry import list_losses
+from losskit.signatures import loss_signature
 
 networks = pytest.importorskip("losskit_train.networks")
 reference = pytest.importorskip("losskit_train.config.reference")

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from losskit.atlas.charts import costs_of, curves_of
-from losskit.atlas.cost import Cost
-from losskit.atlas.distortions import DISTORTIONS
-from losskit.atlas.page import file_names
-from losskit.atlas.subjects import marked
+from losskit.cli.svg import number
 from losskit.spec import LossSpec
-from losskit.svg import number
+from losskit_lab.atlas.charts import costs_of, curves_of
+from losskit_lab.atlas.cost import Cost
+from losskit_lab.atlas.distortions import DISTORTIONS
+from losskit_lab.atlas.page import file_names
+from losskit_lab.atlas.subjects import marked
 
 _CONTACT_SHEET = (
     '<a href="../atlas/index.html"><img src="../atlas/contact-sheet.png" '

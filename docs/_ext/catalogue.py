@@ -11,8 +11,9 @@ from typing import Any
 import atlas
 import yaml
 
-from losskit.cli.listing import example_config, is_required, loss_signature
-from losskit.registry import list_losses, plugins
+from losskit.cli.listing import example_config
+from losskit.discovery.registry import list_losses, plugins
+from losskit.signatures import is_required, loss_signature
 from losskit.spec import LossSpec, resolve_target
 
 _SECTIONS = ("Args", "Returns", "Raises", "Example", "Examples", "References", "Reference", "Note")

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import losskit
-from losskit.cli.images import read_image, write_image
-from losskit.config import read_config
+from losskit.images.pixels import read_image, write_image
+from losskit.objectives.config import read_config
 
 HERE = Path(__file__).parent
 SCALE = 4

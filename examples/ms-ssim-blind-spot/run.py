@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 import losskit
-from losskit.cli.heatmaps import colour
-from losskit.cli.images import read_image, write_image
-from losskit.optimize import Descent, Run, write_animation
+from losskit.images.pixels import read_image, write_image
+from losskit_lab.evaluate.heatmaps import colour
+from losskit_lab.optimize import Descent, Run, write_animation
 
 HERE = Path(__file__).parent
 

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 
 import losskit
-from losskit.cli.images import read_image, write_image
-from losskit.config import read_config
-from losskit.optimize import Descent, Run
+from losskit.images.pixels import read_image, write_image
+from losskit.objectives.config import read_config
+from losskit_lab.optimize import Descent, Run
 
 HERE = Path(__file__).parent
 

@@ -15,8 +15,8 @@ from sybil.parsers.markdown import CodeBlockParser
 
 import losskit
 from losskit.cli import main
-from losskit.entry_points import RESERVED
-from losskit.loading import Status
+from losskit.discovery.entry_points import RESERVED
+from losskit.discovery.loading import Status
 from losskit.testing import PluginSandbox, losskit_plugins  # noqa: F401 - a fixture
 
 GUIDE = Path(__file__).parents[2] / "docs" / "authoring.md"

@@ -25,7 +25,7 @@ from losskit.backbones import (
     set_cache_size,
     shared_backbone,
 )
-from losskit.loss import Loss
+from losskit.losses.base import Loss
 
 NORM = InputNorm((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
 
@@ -866,15 +866,15 @@ def test_input_norm_is_its_formula() -> None:
 
 
 def test_a_family_is_asked_through_the_hook(monkeypatch: pytest.MonkeyPatch) -> None:
-    import losskit.registry
+    import losskit.discovery.registry
 
     spec = losskit.BackboneSpec("mine", f"{__name__}:family")
-    monkeypatch.setattr(losskit.registry, "list_backbones", lambda: [spec])
-    monkeypatch.setattr("losskit.backbones.recipe.resolve_target", lambda target: _family)
+    monkeypatch.setattr(losskit.discovery.registry, "list_backbones", lambda: [spec])
+    monkeypatch.setattr("losskit.backbones.families.resolve_target", lambda target: _family)
     recipe = backbone_recipe("mine/net", "w")
     backbone = Backbone(recipe.build, recipe.args, ("a",), ChainLoss("a").backbone.mode)
     assert backbone.args == ("net-w",)
-    monkeypatch.setattr("losskit.backbones.recipe.resolve_target", lambda t: lambda *a: None)
+    monkeypatch.setattr("losskit.backbones.families.resolve_target", lambda t: lambda *a: None)
     with pytest.raises(ValueError, match="'mine' must answer with a BackboneRecipe, not NoneType"):
         backbone_recipe("mine/net")
 

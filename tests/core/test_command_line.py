@@ -12,8 +12,9 @@ from doccommands import parse_losskit
 
 import losskit
 from losskit.cli.main import BUILT_IN, main
-from losskit.errors import LosskitError, printable
-from losskit.registry import list_commands
+from losskit.discovery.registry import list_commands
+from losskit.errors import LosskitError
+from losskit.text import printable
 
 COMMANDS = [*BUILT_IN, *(spec.name for spec in list_commands())]
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import losskit
-from losskit.config import read_config
 from losskit.errors import ConfigError, LosskitError
+from losskit.objectives.config import read_config
 
 pytestmark = pytest.mark.usefixtures("core_only")
 

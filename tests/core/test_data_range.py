@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import losskit
-from losskit.data_range import RangeCheck, parse_data_range
 from losskit.errors import RangeWarning
+from losskit.losses.data_range import RangeCheck, parse_data_range
 
 
 @pytest.mark.parametrize(

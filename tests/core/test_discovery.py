@@ -20,7 +20,7 @@ def losskit_losses():
     return [LossSpec("{name}", "{module}_losses:Mean", summary="The mean.", tags=("toy",))]
 """
 LOSSES = """
-from losskit.loss import Loss
+from losskit.losses.base import Loss
 
 class Mean(Loss):
     def forward(self, pred):

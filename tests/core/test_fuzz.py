@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import losskit
-from losskit import registry
-from losskit.config import load_objective, read_config
+from losskit.discovery import registry
+from losskit.discovery.loading import PluginRecord, load
 from losskit.errors import LosskitError
 from losskit.hookspecs import hookimpl
-from losskit.loading import PluginRecord, load
+from losskit.objectives.config import load_objective, read_config
+from losskit.objectives.term import ROUTING_KEYS
 from losskit.spec import BackboneSpec, CommandSpec, LossSpec, PresetSpec, WeightsSpec
-from losskit.term import ROUTING_KEYS
 
 FUZZ = settings(
     max_examples=80,

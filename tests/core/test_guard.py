@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from losskit import spec
-from losskit.guard import Untouched
+from losskit.discovery.isolation import Untouched
 
 
 def test_nothing_changed_is_nothing_told() -> None:

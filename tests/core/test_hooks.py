@@ -12,8 +12,9 @@ from types import ModuleType
 import pytest
 
 import losskit
-from losskit import hookspecs, loading
+from losskit import hookspecs
 from losskit.cli import main
+from losskit.discovery import loading
 from losskit.testing import PluginSandbox, losskit_plugins  # noqa: F401 - a fixture
 
 GUIDE = Path(__file__).parents[2] / "docs" / "authoring.md"
@@ -111,7 +112,7 @@ def test_losskit_presets(
 
 def test_losskit_backbones(install: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     from losskit.backbones import FeatureNetwork
-    from losskit.backbones.recipe import BackboneRecipe, backbone_recipe
+    from losskit.backbones.families import BackboneRecipe, backbone_recipe
 
     module = ModuleType("hooks_backbones")
     module.recipe = lambda name, weights: BackboneRecipe(FeatureNetwork, (name, weights))  # type: ignore[attr-defined]

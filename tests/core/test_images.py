@@ -9,8 +9,9 @@ import torch
 from deep_png import write_deep_png
 from PIL import Image
 
-from losskit.cli.images import as_picture, paired_files, read_image, write_image
 from losskit.errors import LosskitError
+from losskit.images.files import paired_files
+from losskit.images.pixels import as_picture, read_image, write_image
 
 
 def save(path: Path, array: np.ndarray, **options: object) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from losskit.inputs import check_layers, check_rgb
+from losskit.losses.checks import check_layers, check_rgb
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from losskit.extras import install_of, require, requirements_of
+from losskit.discovery.extras import install_of, require, requirements_of
 
 # Blocks modules as if they were not installed, then runs the command line as at a terminal.
 RUN = """

@@ -487,7 +487,7 @@ def test_what_is_on_its_way_from_a_device_is_waited_for(monkeypatch) -> None:
             self.waited = True
 
     event = Event()
-    monkeypatch.setattr("losskit.nonfinite._on_its_way", lambda finite: (finite, event))
+    monkeypatch.setattr("losskit.objectives.nonfinite._on_its_way", lambda finite: (finite, event))
     with pytest.raises(NonFiniteError, match="loss_broken is NaN"):
         losskit.Objective([losskit.Term(Broken())])(outputs())
     assert event.waited

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import losskit
+from losskit.discovery.options import check_options
+from losskit.discovery.registry import preset_config
 from losskit.errors import ConfigError
-from losskit.options import check_options
-from losskit.registry import preset_config
 
 
 def takes(count: int = 1, scale: float = 1.0, flip: bool = True, name: str | None = None) -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import losskit
-from losskit.loss import FunctionLoss
-from losskit.reduction import reduce, weighted_reduce
+from losskit.losses.base import FunctionLoss
+from losskit.losses.reduction import reduce, weighted_reduce
 
 pytestmark = pytest.mark.usefixtures("core_only")
 

@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 import losskit
-from losskit import compat, registry
+from losskit import mmagic as compat
+from losskit.discovery import registry
 from losskit.errors import AmbiguousLossError, ConfigError, UnknownLossError
-from losskit.loss import FunctionLoss
+from losskit.losses.base import FunctionLoss
 
 pytestmark = pytest.mark.usefixtures("core_only")
 

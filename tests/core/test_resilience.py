@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 import losskit
-from losskit import loading
 from losskit.cli import main
+from losskit.discovery import loading
 from losskit.errors import PluginWarning
 from losskit.testing import PluginSandbox, losskit_plugins  # noqa: F401 - a fixture
 
@@ -52,7 +52,7 @@ PATCHES = {
     "builtins": "import builtins\nbuiltins.print = lambda *a, **k: None",
     "json": "import json\njson.dumps = lambda *a, **k: 'gotcha'",
     "excepthook": "import sys\nsys.excepthook = print",
-    "losskit": "import losskit.registry as r\nr.get_spec = lambda name: None",
+    "losskit": "import losskit.discovery.registry as r\nr.get_spec = lambda name: None",
     "specs": "from losskit import LossSpec\nLossSpec.__post_init__ = lambda self: None",
     "pluggy": "import pluggy\npluggy.PluginManager = None",
     "in-a-hook": (

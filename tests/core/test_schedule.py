@@ -9,7 +9,7 @@ import torch
 
 import losskit
 from losskit.errors import ConfigError
-from losskit.schedule import Schedule
+from losskit.objectives.schedule import Schedule
 
 pytestmark = pytest.mark.usefixtures("core_only")
 

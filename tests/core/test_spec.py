@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from losskit.errors import PluginError
-from losskit.spec import LossSpec, WeightsSpec, one_line, resolve_target
+from losskit.spec import LossSpec, WeightsSpec, resolve_target
+from losskit.text import one_line
 
 GOOD = {"name": "ALoss", "target": "a.b:C"}
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 import losskit
 from losskit.cli.main import main
-from losskit.strict_json import strict_json
+from losskit.cli.strict_json import strict_json
 
 
 def strict(text: str) -> dict:

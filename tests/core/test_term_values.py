@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import losskit
-from losskit.balance import report
+from losskit.objectives.balance import report
 
 pytestmark = pytest.mark.usefixtures("core_only")
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import losskit
-import losskit.reduction
+import losskit.losses.reduction
 from losskit.cli import main
 from losskit.errors import PluginWarning
 from losskit.scaffold import Names, write_plugin
@@ -227,7 +227,7 @@ def test_a_loss_registered_in_the_process_can_be_checked(losskit_plugins: Plugin
         Raises:
             ValueError: shapes differ.
         """
-        losskit.inputs.check_pair(pred, target)
+        losskit.losses.checks.check_pair(pred, target)
         return scale * (pred - target.detach()).abs().mean()
 
     def pair(batch: int = 2, height: int = 8, width: int = 8) -> losskit.Example:

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 import losskit
-from losskit.config import load_objective, read_config
 from losskit.errors import ConfigError, WeightsError
-from losskit.factory import _constructor
+from losskit.objectives.build import _constructor
+from losskit.objectives.config import load_objective, read_config
 from losskit.spec import Example, resolve_target
 from losskit.testing import PluginSandbox, losskit_plugins  # noqa: F401 - a fixture
 from losskit.weights import load_weights

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from losskit_gan.dragan import dragan_penalty
-from losskit_gan.gradient_penalty import gradient_penalty_loss
-from losskit_gan.model import GANWithCustomizedLoss
-from losskit_gan.path_length import GeneratorPathRegularizer, path_lengths
-from losskit_gan.r1 import r1_penalty
+from losskit_gan.model.customized import GANWithCustomizedLoss
+from losskit_gan.penalties.dragan import dragan_penalty
+from losskit_gan.penalties.gradient_penalty import gradient_penalty_loss
+from losskit_gan.penalties.path_length import GeneratorPathRegularizer, path_lengths
+from losskit_gan.penalties.r1 import r1_penalty
 
 REAL, FAKE = torch.randn(2, 2, 3, 8, 8, generator=torch.Generator().manual_seed(0)).unbind()
 PENALTIES = {

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from losskit_gan.called_networks import networks_in
+from losskit_gan.penalties.closure_modules import networks_in
 
 GLOBAL = nn.Linear(2, 2)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from losskit_gan.consistency import (
+from losskit_gan.penalties.consistency import (
     BalancedConsistencyLoss,
     ConsistencyLoss,
     consistency_loss,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from losskit_gan.disc_shift import DiscShiftLoss, disc_shift_loss
+from losskit_gan.adversarial.disc_shift import DiscShiftLoss, disc_shift_loss
 
 LOGITS = torch.tensor([[1.0, -3.0], [0.0, 2.0]], dtype=torch.float64)
 

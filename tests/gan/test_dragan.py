@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from losskit_gan.dragan import (
+from losskit_gan.penalties.dragan import (
     DRAGANPenalty,
     MaxGradientPenalty,
     dragan_penalty,

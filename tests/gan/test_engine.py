@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from losskit_gan.engine import PlainEngine, frozen
+from losskit_gan.model.engine import PlainEngine, frozen
 
 
 @pytest.fixture

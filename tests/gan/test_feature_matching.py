@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from losskit_gan.feature_matching import FeatureMatchingLoss, feature_matching_loss
+from losskit_gan.adversarial.feature_matching import FeatureMatchingLoss, feature_matching_loss
 
 
 def _features(seed, dtype=torch.float64):

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from losskit_gan.finite_difference import (
+from losskit_gan.penalties.finite_difference import (
     FiniteDifferenceR1,
     FiniteDifferenceR2,
     finite_difference_penalty,
 )
-from losskit_gan.r1 import r1_penalty
+from losskit_gan.penalties.r1 import r1_penalty
 
 
 def _network(dtype=torch.float64):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from losskit_gan.gradient_penalty import GradientPenaltyLoss, gradient_penalty_loss
+from losskit_gan.penalties.gradient_penalty import GradientPenaltyLoss, gradient_penalty_loss
 
 SHAPE = (3, 2, 4, 5)
 

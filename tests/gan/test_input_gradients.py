@@ -9,19 +9,19 @@ import pytest
 import torch
 from torch import nn
 
-from losskit_gan.consistency import BalancedConsistencyLoss, ConsistencyLoss
-from losskit_gan.disc_shift import disc_shift_loss
-from losskit_gan.dragan import dragan_penalty, max_gradient_penalty
-from losskit_gan.finite_difference import (
+from losskit_gan.adversarial.disc_shift import disc_shift_loss
+from losskit_gan.penalties.consistency import BalancedConsistencyLoss, ConsistencyLoss
+from losskit_gan.penalties.dragan import dragan_penalty, max_gradient_penalty
+from losskit_gan.penalties.finite_difference import (
     FiniteDifferenceR1,
     FiniteDifferenceR2,
     finite_difference_penalty,
 )
-from losskit_gan.gradient_penalty import gradient_penalty_loss
-from losskit_gan.input_gradients import input_gradients
-from losskit_gan.lecam import LeCamLoss
-from losskit_gan.path_length import GeneratorPathRegularizer
-from losskit_gan.r1 import r1_penalty, r2_penalty
+from losskit_gan.penalties.gradient_penalty import gradient_penalty_loss
+from losskit_gan.penalties.input_gradients import input_gradients
+from losskit_gan.penalties.lecam import LeCamLoss
+from losskit_gan.penalties.path_length import GeneratorPathRegularizer
+from losskit_gan.penalties.r1 import r1_penalty, r2_penalty
 
 REAL, FAKE = torch.randn(2, 4, 2, 8, 8, generator=torch.Generator().manual_seed(0)).unbind()
 # By the second derivative of the network: gone round compiled graphs, always in full precision.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from losskit_gan.lecam import LeCamLoss, lecam_penalty
+from losskit_gan.penalties.lecam import LeCamLoss, lecam_penalty
 
 REAL = torch.tensor([2.0, -1.0], dtype=torch.float64)
 FAKE = torch.tensor([-3.0, 1.0], dtype=torch.float64)

@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 import losskit
 from losskit.errors import ConfigError, MissingOutputError
-from losskit_gan.accumulation import parts_of
-from losskit_gan.generation import named_outputs
-from losskit_gan.model import GANWithCustomizedLoss
+from losskit_gan.model.accumulation import parts_of
+from losskit_gan.model.customized import GANWithCustomizedLoss
+from losskit_gan.model.generation import named_outputs
 
 
 @losskit.register(name="LogisticForTest")

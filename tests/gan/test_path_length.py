@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from losskit_gan.path_length import GeneratorPathRegularizer, path_lengths
+from losskit_gan.penalties.path_length import GeneratorPathRegularizer, path_lengths
 
 
 class LinearGenerator(nn.Module):

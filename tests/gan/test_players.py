@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from losskit_gan import players
-from losskit_gan.adversarial import GANLoss
+from losskit_gan.adversarial.formulas import GANLoss
+from losskit_gan.model import players
 
 REAL = torch.tensor([2.0, -1.0, 0.5], dtype=torch.float64)
 FAKE = torch.tensor([-3.0, 0.0], dtype=torch.float64)

@@ -16,11 +16,11 @@ import yaml
 from torch import nn
 
 from losskit.cli import main
+from losskit.discovery.registry import preset_config
 from losskit.errors import ConfigError
-from losskit.registry import preset_config
 from losskit.spec import resolve_target
 from losskit_gan import plugin
-from losskit_gan.model import GANWithCustomizedLoss, PlainEngine
+from losskit_gan.model.customized import GANWithCustomizedLoss, PlainEngine
 from losskit_gan.objective import GANObjective
 from losskit_gan.presets.parts import preset_losses
 from losskit_train.config.training import load_train_config

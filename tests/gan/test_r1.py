@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from losskit_gan.r1 import R1GradientPenalty, R2GradientPenalty, r1_penalty, r2_penalty
+from losskit_gan.penalties.r1 import R1GradientPenalty, R2GradientPenalty, r1_penalty, r2_penalty
 
 SHAPE = (3, 2, 4, 5)
 

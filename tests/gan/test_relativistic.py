@@ -8,8 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from losskit_gan import relativistic
-from losskit_gan.relativistic import KINDS, RelativisticGANLoss
+from losskit_gan.adversarial import relativistic
+from losskit_gan.adversarial.relativistic import KINDS, RelativisticGANLoss
 
 REAL = torch.tensor([2.0, -1.0, 0.5], dtype=torch.float64)
 FAKE = torch.tensor([-3.0, 0.0, 1.5], dtype=torch.float64)

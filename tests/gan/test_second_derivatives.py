@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from losskit_gan.dragan import dragan_penalty
-from losskit_gan.gradient_penalty import gradient_penalty_loss
-from losskit_gan.model import GANWithCustomizedLoss
-from losskit_gan.path_length import GeneratorPathRegularizer
-from losskit_gan.r1 import r1_penalty
-from losskit_gan.second_derivatives import as_written, statistics_apart
+from losskit_gan.model.customized import GANWithCustomizedLoss
+from losskit_gan.penalties.double_backward import as_written, statistics_apart
+from losskit_gan.penalties.dragan import dragan_penalty
+from losskit_gan.penalties.gradient_penalty import gradient_penalty_loss
+from losskit_gan.penalties.path_length import GeneratorPathRegularizer
+from losskit_gan.penalties.r1 import r1_penalty
 
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute")  # the compiler looks
 

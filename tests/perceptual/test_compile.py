@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import losskit_perceptual as lp
-from losskit.loss import Loss
+from losskit.losses.base import Loss
 
 LAYERS = {"relu1_2": 1.0, "relu2_1": 0.5}
 VGG = {"backbone": "vgg11", "weights": "random"}

@@ -104,7 +104,7 @@ def _python(block: Block, example: Example) -> None:
 def _with_random_weights(source: str) -> str:
     """Python source that says ``weights="random"`` wherever it names some or means the default."""
     import losskit
-    from losskit.cli.listing import loss_signature
+    from losskit.signatures import loss_signature
 
     specs = losskit.list_losses()
     taking = [
@@ -127,7 +127,7 @@ def _commands(block: Block, example: Example) -> None:
 def _yaml(block: Block, example: Example) -> None:
     """A config is built as what its keys say it is; ``# faces.yaml`` on its first line names its file."""
     import losskit
-    from losskit.config import read_config
+    from losskit.objectives.config import read_config
 
     named = re.match(
         r"# ([\w-]+\.ya?ml)\n", block.source

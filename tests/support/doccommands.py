@@ -286,7 +286,7 @@ def parse_losskit(arguments: list[str], root: Path) -> argparse.Namespace:
 
         load_train_config(parsed.config, _overrides(parsed))
     if [name, *rest[:1]] == ["weights", "pull"]:
-        from losskit.registry import list_weights
+        from losskit.discovery.registry import list_weights
 
         unknown = set(rest[1:]) - {spec.name for spec in list_weights()}
         assert not unknown, f"no plugin has the weights {', '.join(unknown)}"

@@ -25,10 +25,10 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from losskit.errors import LosskitError
-from losskit_gan.lecam import LeCamLoss
-from losskit_gan.path_length import GeneratorPathRegularizer
-from losskit_gan.players import hinge_discriminator_loss, hinge_generator_loss
-from losskit_gan.r1 import R1GradientPenalty
+from losskit_gan.model.players import hinge_discriminator_loss, hinge_generator_loss
+from losskit_gan.penalties.lecam import LeCamLoss
+from losskit_gan.penalties.path_length import GeneratorPathRegularizer
+from losskit_gan.penalties.r1 import R1GradientPenalty
 from losskit_train.config.training import load_train_config
 from losskit_train.results.inference import generator_of
 from losskit_train.run import checkpoints, state
@@ -213,7 +213,7 @@ def _one_update(rank, world, strategy, out):
 def _train(rank, world, strategy, out, moment):
     """A whole run; at ``moment``, a rank and a number of its generator passes, that rank dies."""
     if moment and moment[0] == rank:
-        model = sys.modules["losskit_gan.model"].GANWithCustomizedLoss
+        model = sys.modules["losskit_gan.model.customized"].GANWithCustomizedLoss
         real, left = model.generator_outputs, [moment[1]]
 
         def counting(self, *arguments, **named):

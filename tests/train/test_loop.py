@@ -178,7 +178,7 @@ def arm(kind, number):
             return real(*args, **kwargs)
         return call
     if kind == "step":        # in the middle of a step: the discriminator is updated, the generator is not
-        import losskit_gan.model as m
+        import losskit_gan.model.customized as m
         m.GANWithCustomizedLoss.generator_outputs = counting(m.GANWithCustomizedLoss.generator_outputs)
     elif kind == "fsync":     # a file is written, but not yet in place
         os.fsync = counting(os.fsync)
@@ -711,7 +711,7 @@ def test_the_command_starts_processes_with_random_numbers_of_their_own(folder):
 
 
 def test_a_path_needs_leave_also_into_our_own_modules(folder):
-    generator = {"type": "losskit.weights:os.mkdir", "path": "made"}
+    generator = {"type": "losskit.weights.files:os.mkdir", "path": "made"}
     with pytest.raises(ConfigError, match="is code that the config names"):
         Trainer(load_train_config(config(allow_import=False, model={"generator": generator})))
     assert not (folder / "made").exists()

@@ -63,7 +63,9 @@ def test_a_written_config_says_all_and_needs_no_plugin(monkeypatch):
     for config in (load("biggan"), load("dic", optimizer={"lr": 1e-3})):
         written = as_mapping(config)
         with monkeypatch.context() as patch:
-            patch.setattr("losskit.registry.preset_config", lambda *_: pytest.fail("looked up"))
+            patch.setattr(
+                "losskit.discovery.registry.preset_config", lambda *_: pytest.fail("looked up")
+            )
             assert as_mapping(load_train_config(written)) == written
 
 

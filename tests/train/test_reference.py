@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from losskit.cli import main
-from losskit.config import config_yaml, read_config
+from losskit.objectives.config import config_yaml, read_config
 from losskit_train.config import reference
 from losskit_train.config.schema import from_mapping, with_overrides
 from losskit_train.config.training import TrainConfig, load_train_config

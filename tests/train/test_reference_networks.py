@@ -7,8 +7,8 @@ import copy
 import pytest
 import torch
 
-from losskit_gan.path_length import GeneratorPathRegularizer
-from losskit_gan.r1 import r1_penalty
+from losskit_gan.penalties.path_length import GeneratorPathRegularizer
+from losskit_gan.penalties.r1 import r1_penalty
 from losskit_train import networks
 from losskit_train.networks import (
     DCGANGenerator,

@@ -110,7 +110,7 @@ def _arm(event, rank):
     def seals(path, *_):
         return path.name.endswith(".seal.json")
 
-    model = importlib.import_module("losskit_gan.model").GANWithCustomizedLoss
+    model = importlib.import_module("losskit_gan.model.customized").GANWithCustomizedLoss
     owner, name, how, *details = {
         "step": (loop.Trainer, "_one_step", counting, True, always),  # a step is done
         "update": (model, "generator_outputs", counting, False, always),  # one player's update is

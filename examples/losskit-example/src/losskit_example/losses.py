@@ -7,8 +7,8 @@ import math
 import torch
 import torch.nn.functional as F
 from losskit import Loss
-from losskit.inputs import check_pair
-from losskit.reduction import Reduction, check_reduction, reduce
+from losskit.losses.checks import check_pair
+from losskit.losses.reduction import Reduction, check_reduction, reduce
 from torch import Tensor
 
 

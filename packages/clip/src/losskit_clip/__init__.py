@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from losskit.lazy import lazy_exports
+from losskit.discovery.lazy import lazy_exports
 
 _EXPORTS = {
     "CLIPDirectionalLoss": "losskit_clip.directional",

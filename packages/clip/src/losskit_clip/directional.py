@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from losskit.data_range import DataRange, RangeCheck, parse_data_range
-from losskit.inputs import check_number, check_rgb
-from losskit.loss import Loss
-from losskit.reduction import Reduction, check_reduction, check_same_shape, reduce
+from losskit.losses.base import Loss
+from losskit.losses.checks import check_number, check_rgb
+from losskit.losses.data_range import DataRange, RangeCheck, parse_data_range
+from losskit.losses.reduction import Reduction, check_reduction, check_same_shape, reduce
 from losskit_clip.models import Tokenizer, check_model
 from losskit_clip.preprocess import ClipPreprocess
 from losskit_clip.prompts import Templates, TextEncoder, both_towers

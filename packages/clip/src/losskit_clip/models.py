@@ -18,9 +18,9 @@ from open_clip.pretrained import get_pretrained_cfg
 from torch import Tensor, nn
 
 from losskit.errors import WeightsError, nearest
-from losskit.hub import hub_file
-from losskit.spec import NetworkFile, one_line
-from losskit.weights import SUFFIXES, random_seed
+from losskit.spec import NetworkFile
+from losskit.text import one_line
+from losskit.weights import SUFFIXES, hub_file, random_seed
 
 DEFAULT_WEIGHTS = "openai"
 Tokenizer = Callable[[list[str]], Tensor]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from losskit.backbones import Backbone, FeatureCache, stamp_of
 from losskit.errors import nearest
-from losskit.spec import one_line
+from losskit.text import one_line
 from losskit_clip.models import Tokenizer, tokenizer_for
 from losskit_clip.towers import image_tower, one_reading, text_tower
 

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from losskit.data_range import DataRange, RangeCheck, parse_data_range
 from losskit.errors import nearest
-from losskit.inputs import check_rgb
-from losskit.loss import Loss
-from losskit.reduction import Reduction, check_reduction, reduce
+from losskit.losses.base import Loss
+from losskit.losses.checks import check_rgb
+from losskit.losses.data_range import DataRange, RangeCheck, parse_data_range
+from losskit.losses.reduction import Reduction, check_reduction, reduce
 from losskit_clip.clip_model import check_clip_model, styleclip_preprocess
 from losskit_clip.models import Tokenizer, check_model
 from losskit_clip.preprocess import ClipPreprocess, StyleClipPreprocess

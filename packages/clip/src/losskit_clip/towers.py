@@ -11,8 +11,8 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from losskit.backbones import Backbone, FeatureNetwork, shared_backbone
-from losskit.data_range import DataRange, parse_data_range
 from losskit.errors import nearest
+from losskit.losses.data_range import DataRange, parse_data_range
 from losskit_clip.models import check_model, load_model
 from losskit_clip.preprocess import ClipPreprocess, StyleClipPreprocess
 

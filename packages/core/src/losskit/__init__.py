@@ -9,36 +9,36 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _EXPORTS = {
-    "AdaptiveWeight": "losskit.adaptive",
+    "AdaptiveWeight": "losskit.objectives.adaptive_weight",
     "BackboneSpec": "losskit.spec",
     "CommandSpec": "losskit.spec",
     "Example": "losskit.spec",
-    "Loss": "losskit.loss",
+    "Loss": "losskit.losses.base",
     "LossSpec": "losskit.spec",
     "LosskitError": "losskit.errors",
-    "Objective": "losskit.objective",
-    "ObjectiveOutput": "losskit.objective",
-    "PluginRecord": "losskit.loading",
+    "Objective": "losskit.objectives.objective",
+    "ObjectiveOutput": "losskit.objectives.objective",
+    "PluginRecord": "losskit.discovery.loading",
     "PresetSpec": "losskit.spec",
-    "Schedule": "losskit.schedule",
-    "Term": "losskit.term",
+    "Schedule": "losskit.objectives.schedule",
+    "Term": "losskit.objectives.term",
     "WeightsSpec": "losskit.spec",
-    "build": "losskit.factory",
-    "create": "losskit.factory",
-    "get_spec": "losskit.registry",
+    "build": "losskit.objectives.build",
+    "create": "losskit.objectives.build",
+    "get_spec": "losskit.discovery.registry",
     "hookimpl": "losskit.hookspecs",
-    "list_backbones": "losskit.registry",
-    "list_commands": "losskit.registry",
-    "list_losses": "losskit.registry",
-    "list_presets": "losskit.registry",
-    "list_weights": "losskit.registry",
-    "load_objective": "losskit.config",
-    "masked_loss": "losskit.reduction",
-    "plugins": "losskit.registry",
-    "refresh": "losskit.registry",
-    "register": "losskit.registry",
+    "list_backbones": "losskit.discovery.registry",
+    "list_commands": "losskit.discovery.registry",
+    "list_losses": "losskit.discovery.registry",
+    "list_presets": "losskit.discovery.registry",
+    "list_weights": "losskit.discovery.registry",
+    "load_objective": "losskit.objectives.config",
+    "masked_loss": "losskit.losses.reduction",
+    "plugins": "losskit.discovery.registry",
+    "refresh": "losskit.discovery.registry",
+    "register": "losskit.discovery.registry",
     "shared_features": "losskit.backbones",
-    "weighted_loss": "losskit.reduction",
+    "weighted_loss": "losskit.losses.reduction",
 }
 # Written out: type checkers do not follow a computed list, and then nothing is exported to them.
 __all__ = [
@@ -76,17 +76,9 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from losskit.adaptive import AdaptiveWeight
     from losskit.backbones import shared_features
-    from losskit.config import load_objective
-    from losskit.errors import LosskitError
-    from losskit.factory import build, create
-    from losskit.hookspecs import hookimpl
-    from losskit.loading import PluginRecord
-    from losskit.loss import Loss
-    from losskit.objective import Objective, ObjectiveOutput
-    from losskit.reduction import masked_loss, weighted_loss
-    from losskit.registry import (
+    from losskit.discovery.loading import PluginRecord
+    from losskit.discovery.registry import (
         get_spec,
         list_backbones,
         list_commands,
@@ -97,7 +89,16 @@ if TYPE_CHECKING:
         refresh,
         register,
     )
-    from losskit.schedule import Schedule
+    from losskit.errors import LosskitError
+    from losskit.hookspecs import hookimpl
+    from losskit.losses.base import Loss
+    from losskit.losses.reduction import masked_loss, weighted_loss
+    from losskit.objectives.adaptive_weight import AdaptiveWeight
+    from losskit.objectives.build import build, create
+    from losskit.objectives.config import load_objective
+    from losskit.objectives.objective import Objective, ObjectiveOutput
+    from losskit.objectives.schedule import Schedule
+    from losskit.objectives.term import Term
     from losskit.spec import (
         BackboneSpec,
         CommandSpec,
@@ -106,7 +107,6 @@ if TYPE_CHECKING:
         PresetSpec,
         WeightsSpec,
     )
-    from losskit.term import Term
 
 
 def __getattr__(name: str) -> Any:

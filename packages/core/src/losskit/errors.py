@@ -3,21 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import unicodedata
 from collections.abc import Iterable
 
-
-def steers_terminals(char: str) -> bool:
-    """Whether a character is no sign but a control code, a direction mark or half a pair."""
-    return unicodedata.category(char) in ("Cc", "Cf", "Cs")
-
-
-def printable(text: object) -> str:
-    """A text on one line, with control characters shown as escapes: they steer a terminal."""
-    line = " ".join(part.strip() for part in str(text).splitlines())
-    if line.isprintable():
-        return line
-    return "".join(repr(char)[1:-1] if steers_terminals(char) else char for char in line)
+from losskit.text import printable
 
 
 class LosskitError(Exception):

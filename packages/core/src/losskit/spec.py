@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from losskit.errors import PluginError, printable, steers_terminals
+from losskit.errors import PluginError
+from losskit.text import steers_terminals
 
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _NAME = re.compile(r"[A-Za-z][\w.-]*")
@@ -26,17 +27,12 @@ def resolve_target(target: str) -> Any:
         for part in attribute.split("."):
             value = getattr(value, part)
     except Exception as error:
-        from losskit.extras import explained
+        from losskit.discovery.extras import explained
 
         raise PluginError(
             f"cannot load {target!r}: {type(error).__name__}: {explained(error)}"
         ) from error
     return value
-
-
-def one_line(error: object) -> str:
-    """An exception's text on one line, so that messages made from it stay one line too."""
-    return printable(" ".join(str(error).split()))
 
 
 def _check_strings(spec: Any, *keys: str) -> None:

@@ -4,60 +4,60 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from losskit.lazy import lazy_exports
+from losskit.discovery.lazy import lazy_exports
 
 _EXPORTS = {
-    "AdvLoss": "losskit_gan.adv",
-    "BalancedConsistencyLoss": "losskit_gan.consistency",
-    "ConsistencyLoss": "losskit_gan.consistency",
-    "DRAGANPenalty": "losskit_gan.dragan",
-    "DiscShiftLoss": "losskit_gan.disc_shift",
-    "FeatureMatchingLoss": "losskit_gan.feature_matching",
-    "FiniteDifferenceR1": "losskit_gan.finite_difference",
-    "FiniteDifferenceR2": "losskit_gan.finite_difference",
-    "GANLoss": "losskit_gan.adversarial",
+    "AdvLoss": "losskit_gan.adversarial.gan_loss",
+    "BalancedConsistencyLoss": "losskit_gan.penalties.consistency",
+    "ConsistencyLoss": "losskit_gan.penalties.consistency",
+    "DRAGANPenalty": "losskit_gan.penalties.dragan",
+    "DiscShiftLoss": "losskit_gan.adversarial.disc_shift",
+    "FeatureMatchingLoss": "losskit_gan.adversarial.feature_matching",
+    "FiniteDifferenceR1": "losskit_gan.penalties.finite_difference",
+    "FiniteDifferenceR2": "losskit_gan.penalties.finite_difference",
+    "GANLoss": "losskit_gan.adversarial.formulas",
     "GANObjective": "losskit_gan.objective",
-    "GANWithCustomizedLoss": "losskit_gan.model",
-    "GeneratorPathRegularizer": "losskit_gan.path_length",
-    "GradientPenaltyLoss": "losskit_gan.gradient_penalty",
-    "LeCamLoss": "losskit_gan.lecam",
-    "MaxGradientPenalty": "losskit_gan.dragan",
-    "R1GradientPenalty": "losskit_gan.r1",
-    "R2GradientPenalty": "losskit_gan.r1",
-    "RelativisticGANLoss": "losskit_gan.relativistic",
-    "consistency_loss": "losskit_gan.consistency",
-    "disc_shift_loss": "losskit_gan.disc_shift",
-    "dragan_penalty": "losskit_gan.dragan",
-    "feature_matching_loss": "losskit_gan.feature_matching",
-    "finite_difference_penalty": "losskit_gan.finite_difference",
-    "gan_loss": "losskit_gan.adversarial",
-    "gradient_penalty_loss": "losskit_gan.gradient_penalty",
-    "hinge_discriminator_loss": "losskit_gan.players",
-    "hinge_generator_loss": "losskit_gan.players",
-    "l1_discriminator_loss": "losskit_gan.players",
-    "l1_generator_loss": "losskit_gan.players",
-    "lecam_penalty": "losskit_gan.lecam",
-    "logistic_discriminator_loss": "losskit_gan.players",
-    "logistic_generator_loss": "losskit_gan.players",
-    "lsgan_discriminator_loss": "losskit_gan.players",
-    "lsgan_generator_loss": "losskit_gan.players",
-    "max_gradient_penalty": "losskit_gan.dragan",
+    "GANWithCustomizedLoss": "losskit_gan.model.customized",
+    "GeneratorPathRegularizer": "losskit_gan.penalties.path_length",
+    "GradientPenaltyLoss": "losskit_gan.penalties.gradient_penalty",
+    "LeCamLoss": "losskit_gan.penalties.lecam",
+    "MaxGradientPenalty": "losskit_gan.penalties.dragan",
+    "R1GradientPenalty": "losskit_gan.penalties.r1",
+    "R2GradientPenalty": "losskit_gan.penalties.r1",
+    "RelativisticGANLoss": "losskit_gan.adversarial.relativistic",
+    "consistency_loss": "losskit_gan.penalties.consistency",
+    "disc_shift_loss": "losskit_gan.adversarial.disc_shift",
+    "dragan_penalty": "losskit_gan.penalties.dragan",
+    "feature_matching_loss": "losskit_gan.adversarial.feature_matching",
+    "finite_difference_penalty": "losskit_gan.penalties.finite_difference",
+    "gan_loss": "losskit_gan.adversarial.formulas",
+    "gradient_penalty_loss": "losskit_gan.penalties.gradient_penalty",
+    "hinge_discriminator_loss": "losskit_gan.model.players",
+    "hinge_generator_loss": "losskit_gan.model.players",
+    "l1_discriminator_loss": "losskit_gan.model.players",
+    "l1_generator_loss": "losskit_gan.model.players",
+    "lecam_penalty": "losskit_gan.penalties.lecam",
+    "logistic_discriminator_loss": "losskit_gan.model.players",
+    "logistic_generator_loss": "losskit_gan.model.players",
+    "lsgan_discriminator_loss": "losskit_gan.model.players",
+    "lsgan_generator_loss": "losskit_gan.model.players",
+    "max_gradient_penalty": "losskit_gan.penalties.dragan",
     "preset_losses": "losskit_gan.presets.parts",
-    "r1_penalty": "losskit_gan.r1",
-    "r2_penalty": "losskit_gan.r1",
-    "ragan_discriminator_loss": "losskit_gan.relativistic",
-    "ragan_generator_loss": "losskit_gan.relativistic",
-    "ralsgan_discriminator_loss": "losskit_gan.relativistic",
-    "ralsgan_generator_loss": "losskit_gan.relativistic",
-    "rpgan_discriminator_loss": "losskit_gan.relativistic",
-    "rpgan_generator_loss": "losskit_gan.relativistic",
-    "smgan_discriminator_loss": "losskit_gan.players",
-    "smgan_generator_loss": "losskit_gan.players",
-    "smgan_loss": "losskit_gan.smgan",
-    "vanilla_discriminator_loss": "losskit_gan.players",
-    "vanilla_generator_loss": "losskit_gan.players",
-    "wgan_discriminator_loss": "losskit_gan.players",
-    "wgan_generator_loss": "losskit_gan.players",
+    "r1_penalty": "losskit_gan.penalties.r1",
+    "r2_penalty": "losskit_gan.penalties.r1",
+    "ragan_discriminator_loss": "losskit_gan.adversarial.relativistic",
+    "ragan_generator_loss": "losskit_gan.adversarial.relativistic",
+    "ralsgan_discriminator_loss": "losskit_gan.adversarial.relativistic",
+    "ralsgan_generator_loss": "losskit_gan.adversarial.relativistic",
+    "rpgan_discriminator_loss": "losskit_gan.adversarial.relativistic",
+    "rpgan_generator_loss": "losskit_gan.adversarial.relativistic",
+    "smgan_discriminator_loss": "losskit_gan.model.players",
+    "smgan_generator_loss": "losskit_gan.model.players",
+    "smgan_loss": "losskit_gan.adversarial.smgan",
+    "vanilla_discriminator_loss": "losskit_gan.model.players",
+    "vanilla_generator_loss": "losskit_gan.model.players",
+    "wgan_discriminator_loss": "losskit_gan.model.players",
+    "wgan_generator_loss": "losskit_gan.model.players",
 }
 # Written out: type checkers do not follow a computed list, and then nothing is exported to them.
 __all__ = [
@@ -114,28 +114,22 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from losskit_gan.adv import AdvLoss
-    from losskit_gan.adversarial import GANLoss, gan_loss
-    from losskit_gan.consistency import BalancedConsistencyLoss, ConsistencyLoss, consistency_loss
-    from losskit_gan.disc_shift import DiscShiftLoss, disc_shift_loss
-    from losskit_gan.dragan import (
-        DRAGANPenalty,
-        MaxGradientPenalty,
-        dragan_penalty,
-        max_gradient_penalty,
+    from losskit_gan.adversarial.disc_shift import DiscShiftLoss, disc_shift_loss
+    from losskit_gan.adversarial.feature_matching import FeatureMatchingLoss, feature_matching_loss
+    from losskit_gan.adversarial.formulas import GANLoss, gan_loss
+    from losskit_gan.adversarial.gan_loss import AdvLoss
+    from losskit_gan.adversarial.relativistic import (
+        RelativisticGANLoss,
+        ragan_discriminator_loss,
+        ragan_generator_loss,
+        ralsgan_discriminator_loss,
+        ralsgan_generator_loss,
+        rpgan_discriminator_loss,
+        rpgan_generator_loss,
     )
-    from losskit_gan.feature_matching import FeatureMatchingLoss, feature_matching_loss
-    from losskit_gan.finite_difference import (
-        FiniteDifferenceR1,
-        FiniteDifferenceR2,
-        finite_difference_penalty,
-    )
-    from losskit_gan.gradient_penalty import GradientPenaltyLoss, gradient_penalty_loss
-    from losskit_gan.lecam import LeCamLoss, lecam_penalty
-    from losskit_gan.model import GANWithCustomizedLoss
-    from losskit_gan.objective import GANObjective
-    from losskit_gan.path_length import GeneratorPathRegularizer
-    from losskit_gan.players import (
+    from losskit_gan.adversarial.smgan import smgan_loss
+    from losskit_gan.model.customized import GANWithCustomizedLoss
+    from losskit_gan.model.players import (
         hinge_discriminator_loss,
         hinge_generator_loss,
         l1_discriminator_loss,
@@ -151,17 +145,32 @@ if TYPE_CHECKING:
         wgan_discriminator_loss,
         wgan_generator_loss,
     )
-    from losskit_gan.presets.parts import preset_losses
-    from losskit_gan.r1 import R1GradientPenalty, R2GradientPenalty, r1_penalty, r2_penalty
-    from losskit_gan.relativistic import (
-        RelativisticGANLoss,
-        ragan_discriminator_loss,
-        ragan_generator_loss,
-        ralsgan_discriminator_loss,
-        ralsgan_generator_loss,
-        rpgan_discriminator_loss,
-        rpgan_generator_loss,
+    from losskit_gan.objective import GANObjective
+    from losskit_gan.penalties.consistency import (
+        BalancedConsistencyLoss,
+        ConsistencyLoss,
+        consistency_loss,
     )
-    from losskit_gan.smgan import smgan_loss
+    from losskit_gan.penalties.dragan import (
+        DRAGANPenalty,
+        MaxGradientPenalty,
+        dragan_penalty,
+        max_gradient_penalty,
+    )
+    from losskit_gan.penalties.finite_difference import (
+        FiniteDifferenceR1,
+        FiniteDifferenceR2,
+        finite_difference_penalty,
+    )
+    from losskit_gan.penalties.gradient_penalty import GradientPenaltyLoss, gradient_penalty_loss
+    from losskit_gan.penalties.lecam import LeCamLoss, lecam_penalty
+    from losskit_gan.penalties.path_length import GeneratorPathRegularizer
+    from losskit_gan.penalties.r1 import (
+        R1GradientPenalty,
+        R2GradientPenalty,
+        r1_penalty,
+        r2_penalty,
+    )
+    from losskit_gan.presets.parts import preset_losses
 
 __getattr__, __dir__ = lazy_exports(__name__, _EXPORTS)

@@ -8,11 +8,11 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 
 from losskit.errors import ConfigError
-from losskit.factory import build
-from losskit.loss import Loss, default_loss_name, input_parameters
-from losskit.objective import Objective, ObjectiveOutput
-from losskit.spec import one_line
-from losskit.term import Term
+from losskit.losses.base import Loss, default_loss_name, input_parameters
+from losskit.objectives.build import build
+from losskit.objectives.objective import Objective, ObjectiveOutput
+from losskit.objectives.term import Term
+from losskit.text import one_line
 
 TermConfig: TypeAlias = Term | Mapping[str, Any] | Callable[..., Tensor]
 TermConfigs: TypeAlias = TermConfig | Iterable[TermConfig]

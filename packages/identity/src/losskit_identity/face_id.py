@@ -12,11 +12,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from losskit.backbones import shared_backbone
-from losskit.data_range import DataRange, RangeCheck, parse_data_range
 from losskit.errors import nearest
-from losskit.inputs import check_layers, check_rgb
-from losskit.loss import Loss
-from losskit.reduction import Reduction, check_reduction, check_same_shape, reduce
+from losskit.losses.base import Loss
+from losskit.losses.checks import check_layers, check_rgb
+from losskit.losses.data_range import DataRange, RangeCheck, parse_data_range
+from losskit.losses.reduction import Reduction, check_reduction, check_same_shape, reduce
 from losskit_identity.face_pair import aligned_pair
 from losskit_identity.landmarks import landmark_backbone
 from losskit_identity.networks import INPUT_SIZES, build_face_network, face_network_name

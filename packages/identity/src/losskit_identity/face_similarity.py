@@ -10,7 +10,7 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from losskit.data_range import DataRange
+from losskit.losses.data_range import DataRange
 from losskit_identity.face_id import Align, FaceIdLoss, OnMissing
 
 _NETWORKS = 2  # an IR-SE50 takes 170 MB

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from losskit.backbones import Backbone, FeatureNetwork, InputNorm, shared_backbone
-from losskit.data_range import DataRange, parse_data_range
-from losskit.inputs import check_rgb
+from losskit.losses.checks import check_rgb
+from losskit.losses.data_range import DataRange, parse_data_range
 
 _SMALLEST_FACE = 20  # pixels; MTCNN's own default
 

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from losskit.backbones import FeatureNetwork, shared_backbone
 from losskit.errors import WeightsError, nearest
-from losskit.inputs import check_rgb
-from losskit.loss import Loss
-from losskit.reduction import Reduction, check_reduction, check_same_shape, reduce
-from losskit.spec import one_line
+from losskit.losses.base import Loss
+from losskit.losses.checks import check_rgb
+from losskit.losses.reduction import Reduction, check_reduction, check_same_shape, reduce
+from losskit.text import one_line
 from losskit.weights import load_weights, random_seed
 
 Criterion = Literal["l1", "mse"]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from losskit.backbones import EmbeddingNetwork, FeatureNetwork
 from losskit.errors import WeightsError, nearest
-from losskit.spec import one_line
+from losskit.text import one_line
 from losskit.weights import load_weights, random_seed
 from losskit_identity.arcface import ArcFaceIRSE50, load_arcface
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from losskit.errors import nearest
-from losskit.shipped import shipped_file
 from losskit.spec import NetworkFile
+from losskit.weights import shipped_file
 
 _FILES = ("data/pnet.pt", "data/rnet.pt", "data/onet.pt")
 

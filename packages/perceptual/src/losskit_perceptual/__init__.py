@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from losskit.lazy import lazy_exports
+from losskit.discovery.lazy import lazy_exports
 
 _EXPORTS = {
     "DISTS": "losskit_perceptual.dists",

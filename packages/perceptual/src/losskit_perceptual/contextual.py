@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from losskit.backbones.trunk import Precision
-from losskit.data_range import DataRange
-from losskit.inputs import check_floating, check_maps, check_number
-from losskit.reduction import Reduction, check_reduction, reduce
+from losskit.losses.checks import check_floating, check_maps, check_number
+from losskit.losses.data_range import DataRange
+from losskit.losses.reduction import Reduction, check_reduction, reduce
 from losskit_perceptual.feature_loss import FeatureLoss
 from losskit_perceptual.features import check_layer_weights
 from losskit_perceptual.networks.families import find_recipe

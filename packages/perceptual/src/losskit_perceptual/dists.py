@@ -11,8 +11,8 @@ from torch import Tensor
 
 from losskit.backbones import BackboneRecipe
 from losskit.backbones.trunk import Precision
-from losskit.data_range import DataRange
-from losskit.reduction import Reduction, reduce
+from losskit.losses.data_range import DataRange
+from losskit.losses.reduction import Reduction, reduce
 from losskit.weights import load_weights
 from losskit_perceptual.feature_loss import FeatureLoss
 from losskit_perceptual.networks.dists import CHANNELS, DistsNetwork, build_dists

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from losskit.backbones import BackboneRecipe, shared_backbone
 from losskit.backbones.trunk import Precision
-from losskit.data_range import DataRange, RangeCheck, parse_data_range
 from losskit.errors import ImageTooSmallError
-from losskit.loss import Loss
-from losskit.reduction import Reduction, check_reduction
+from losskit.losses.base import Loss
+from losskit.losses.data_range import DataRange, RangeCheck, parse_data_range
+from losskit.losses.reduction import Reduction, check_reduction
 from losskit_perceptual.features import check_images, image_norm
 from losskit_perceptual.networks.layout import tokens_in_rows
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from losskit.backbones import InputNorm
 from losskit.errors import nearest
-from losskit.inputs import check_rgb
-from losskit.reduction import check_same_shape
+from losskit.losses.checks import check_rgb
+from losskit.losses.reduction import check_same_shape
 from losskit_perceptual.autograd import may_overwrite, only_autograd
 
 Criterion: TypeAlias = Literal["l1", "mse"]

@@ -9,9 +9,9 @@ from typing import Literal, TypeAlias
 from torch import Tensor
 
 from losskit.backbones.trunk import Precision
-from losskit.data_range import DataRange
 from losskit.errors import WeightsError
-from losskit.reduction import Reduction
+from losskit.losses.data_range import DataRange
+from losskit.losses.reduction import Reduction
 from losskit.weights import load_weights
 from losskit_perceptual.features import check_choice
 from losskit_perceptual.networks.shipped import shipped_path

@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from losskit.backbones.trunk import Precision
-from losskit.data_range import DataRange
-from losskit.inputs import check_number
-from losskit.reduction import Reduction, reduce
+from losskit.losses.checks import check_number
+from losskit.losses.data_range import DataRange
+from losskit.losses.reduction import Reduction, reduce
 from losskit_perceptual.feature_loss import FeatureLoss
 from losskit_perceptual.features import (
     CRITERIA,

@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from losskit.data_range import DataRange, RangeCheck, parse_data_range
-from losskit.inputs import check_maps, check_number, check_pair
-from losskit.loss import Loss
-from losskit.reduction import Reduction, check_reduction, reduce
+from losskit.losses.base import Loss
+from losskit.losses.checks import check_maps, check_number, check_pair
+from losskit.losses.data_range import DataRange, RangeCheck, parse_data_range
+from losskit.losses.reduction import Reduction, check_reduction, reduce
 
 _BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # Burt and Adelson's, a = 0.375
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from losskit.data_range import DataRange, parse_data_range
-from losskit.inputs import check_maps, check_pair, layout_hint
+from losskit.losses.checks import check_maps, check_pair, layout_hint
+from losskit.losses.data_range import DataRange, parse_data_range
 from losskit_perceptual.features import check_choice
 
 Window: TypeAlias = Literal["gaussian", "uniform"]

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from losskit.data_range import DataRange, RangeCheck, parse_data_range
-from losskit.loss import Loss
-from losskit.reduction import Reduction, check_reduction, reduce, weighted_reduce
+from losskit.losses.base import Loss
+from losskit.losses.data_range import DataRange, RangeCheck, parse_data_range
+from losskit.losses.reduction import Reduction, check_reduction, reduce, weighted_reduce
 from losskit_perceptual.features import check_choice
 from losskit_perceptual.ssim_windows import (
     Padding,

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from losskit.backbones.trunk import Precision
-from losskit.data_range import DataRange
-from losskit.reduction import Reduction, reduce
+from losskit.losses.data_range import DataRange
+from losskit.losses.reduction import Reduction, reduce
 from losskit_perceptual.autograd import only_autograd
 from losskit_perceptual.feature_loss import FeatureLoss
 from losskit_perceptual.features import (

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from losskit.loss import Loss
-from losskit.reduction import check_same_shape
+from losskit.losses.base import Loss
+from losskit.losses.reduction import check_same_shape
 
 Criterion: TypeAlias = Literal["l1", "mse"]
 Form: TypeAlias = Literal["mmagic", "paper"]

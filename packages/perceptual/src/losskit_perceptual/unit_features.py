@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from losskit.backbones.trunk import Precision
-from losskit.data_range import DataRange
-from losskit.reduction import Reduction, reduce
+from losskit.losses.data_range import DataRange
+from losskit.losses.reduction import Reduction, reduce
 from losskit_perceptual.feature_loss import FeatureLoss
 from losskit_perceptual.features import check_layer_weights, layer_mask
 from losskit_perceptual.networks.families import find_recipe

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from losskit.lazy import lazy_exports
+from losskit.discovery.lazy import lazy_exports
 
 _EXPORTS = {
     "TrainConfig": "losskit_train.config.training",

@@ -8,8 +8,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from losskit.discovery.extras import require
 from losskit.errors import LosskitError
-from losskit.extras import require
 
 _FABRIC = "lightning_fabric|lightning"
 _TRAIN_FLAGS = ("accelerator", "devices", "strategy", "precision")

@@ -62,7 +62,10 @@ A plugin that supplies networks for any perceptual loss to look through names a 
 ``BackboneSpec``; its target is a function ``(name, weights) -> BackboneRecipe``.
 """
 
-from losskit.backbones.cache import (
+from losskit.backbones.families import BackboneRecipe, backbone_recipe
+from losskit.backbones.handle import Backbone, shared_backbone
+from losskit.backbones.network import EmbeddingNetwork, FeatureNetwork, InputNorm
+from losskit.backbones.tensor_cache import (
     FeatureCache,
     clear_features,
     current_step,
@@ -71,9 +74,6 @@ from losskit.backbones.cache import (
     shared_features,
     stamp_of,
 )
-from losskit.backbones.handle import Backbone, shared_backbone
-from losskit.backbones.network import EmbeddingNetwork, FeatureNetwork, InputNorm
-from losskit.backbones.recipe import BackboneRecipe, backbone_recipe
 
 __all__ = [
     "Backbone",

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from losskit.backbones.cache import Stamp, StepEntry, current_step, stamp_of
 from losskit.backbones.network import FeatureNetwork
+from losskit.backbones.tensor_cache import Stamp, StepEntry, current_step, stamp_of
 from losskit.backbones.trunk import PRECISIONS, Mode, Precision, Transform, trunk_for
 from losskit.errors import ImageTooSmallError, nearest
 

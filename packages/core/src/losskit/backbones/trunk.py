@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from losskit.backbones.cache import FeatureCache, stamp_of
 from losskit.backbones.network import FeatureNetwork
+from losskit.backbones.tensor_cache import FeatureCache, stamp_of
 
 if TYPE_CHECKING:
     from losskit.backbones.handle import Backbone

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from losskit.cli.listing import add_json, print_json
 from losskit.cli.networks import Network, default_networks
-from losskit.errors import nearest, printable
-from losskit.extras import Requirement, known_requirements
-from losskit.registry import list_weights, plugins
+from losskit.discovery.extras import Requirement, known_requirements
+from losskit.discovery.registry import list_weights, plugins
+from losskit.errors import nearest
+from losskit.text import printable
 
 #: What the core can use and no package's metadata need name.
 _OTHERS = ("torchvision", "safetensors")

@@ -14,8 +14,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from losskit.errors import LosskitError, PluginWarning, nearest, printable
-from losskit.spec import one_line
+from losskit.errors import LosskitError, PluginWarning, nearest
+from losskit.text import one_line, printable
 
 #: The core's own subcommands: name → (module with ``configure``, summary, example).
 BUILT_IN = {
@@ -28,26 +28,6 @@ BUILT_IN = {
     "plugins": ("losskit.cli.listing:configure_plugins", "the plugins and how they loaded", ""),
     "presets": ("losskit.cli.presets:configure", "published combinations of losses", "stylegan2"),
     "doctor": ("losskit.cli.doctor:configure", "check this installation", ""),
-    "eval": (
-        "losskit.cli.evaluate:configure",
-        "losses between images or folders of images",
-        "restored/ sharp/ --loss PSNRLoss --loss SSIMLoss",
-    ),
-    "optimize": (
-        "losskit.cli.optimize:configure",
-        "descend on an image under an objective",
-        "objective.yaml --target photo.png --out descent",
-    ),
-    "balance": (
-        "losskit.cli.balance:configure",
-        "which term of an objective dominates",
-        "objective.yaml --pred restored/ --target sharp/",
-    ),
-    "atlas": (
-        "losskit.cli.atlas:configure",
-        "draw what each loss sees and costs",
-        "--loss L1Loss --loss SSIMLoss --out atlas",
-    ),
     "weights": (
         "losskit.cli.weights:configure",
         "list, fetch and verify pretrained weights",
@@ -59,14 +39,14 @@ BUILT_IN = {
         "run the conformance kit on a plugin or loss",
         "core/L1Loss",
     ),
-    "migrate": (
-        "losskit.cli.migrate:configure",
-        "turn another library's config into losskit's",
-        "esrgan.py --out esrgan.yaml",
-    ),
 }
 #: Subcommands official plugins add, so that a missing one is answered with its install.
 OFFICIAL_COMMANDS = {
+    "eval": "losskit-lab",
+    "balance": "losskit-lab",
+    "optimize": "losskit-lab",
+    "atlas": "losskit-lab",
+    "migrate": "losskit-lab",
     "train": "losskit-train",
     "sample": "losskit-train",
     "curves": "losskit-train",
@@ -105,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"losskit: {one_line(error)}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
-        from losskit.extras import explained, is_known_absence
+        from losskit.discovery.extras import explained, is_known_absence
 
         if os.environ.get("LOSSKIT_DEBUG") == "1" or not is_known_absence(error):
             raise
@@ -132,7 +112,7 @@ def _of_the_system(error: OSError) -> str:
 
 def _run(argv: list[str]) -> int:
     if "--no-plugins" in argv:  # before or behind the command
-        from losskit.registry import refresh
+        from losskit.discovery.registry import refresh
 
         refresh(plugins=())
         argv = [word for word in argv if word != "--no-plugins"]
@@ -191,7 +171,7 @@ def _parsed(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Names
 
 
 def _plugin_command(name: str) -> tuple[Callable[[argparse.ArgumentParser], None], str, str]:
-    from losskit.registry import list_commands
+    from losskit.discovery.registry import list_commands
     from losskit.spec import resolve_target
 
     commands = {spec.name: spec for spec in list_commands() if spec.name not in BUILT_IN}
@@ -211,7 +191,7 @@ def _plugin_command(name: str) -> tuple[Callable[[argparse.ArgumentParser], None
 
 
 def _overview() -> str:
-    from losskit.registry import list_commands
+    from losskit.discovery.registry import list_commands
 
     rows = [(name, summary) for name, (_, summary, _) in BUILT_IN.items()]
     rows += [

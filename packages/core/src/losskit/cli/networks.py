@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from losskit.discovery.registry import list_backbones
 from losskit.errors import ConfigError, nearest
-from losskit.registry import list_backbones
-from losskit.spec import BackboneSpec, NetworkFile, one_line, resolve_target
+from losskit.spec import BackboneSpec, NetworkFile, resolve_target
+from losskit.text import one_line
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from losskit.extras import is_installed
+from losskit.discovery.extras import is_installed
 
 _T = TypeVar("_T")
 

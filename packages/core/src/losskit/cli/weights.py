@@ -8,8 +8,8 @@ from typing import Any
 
 from losskit.cli.listing import add_json, print_json, print_table
 from losskit.cli.networks import Network, default_networks, find_network, known_networks
-from losskit.errors import printable
 from losskit.spec import WeightsSpec
+from losskit.text import printable
 from losskit.weights import (
     cache_dir,
     find_weights,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from losskit.inputs import check_floating
+from losskit.losses.checks import check_floating
 from losskit.losses.pixel import (
     MaskedDistance,
     charbonnier_loss,
@@ -13,7 +13,7 @@ from losskit.losses.pixel import (
     l1_loss,
     mse_loss,
 )
-from losskit.reduction import Reduction
+from losskit.losses.reduction import Reduction
 
 
 def compose(

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from losskit.inputs import check_maps, check_pair
+from losskit.losses.checks import check_maps, check_pair
 from losskit.losses.pixel import PairLoss, l1_loss
-from losskit.reduction import Reduction, check_reduction
+from losskit.losses.reduction import Reduction, check_reduction
 
 _SOBEL_X = ((1.0, 0.0, -1.0), (2.0, 0.0, -2.0), (1.0, 0.0, -1.0))
 _SOBEL_Y = ((1.0, 2.0, 1.0), (0.0, 0.0, 0.0), (-1.0, -2.0, -1.0))

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from losskit.inputs import check_number, check_pair
-from losskit.loss import Loss, without_gradient
-from losskit.reduction import Reduction, check_reduction, masked_loss
+from losskit.losses.base import Loss, without_gradient
+from losskit.losses.checks import check_number, check_pair
+from losskit.losses.reduction import Reduction, check_reduction, masked_loss
 
 
 def _check_delta(delta: float) -> None:
@@ -35,7 +35,7 @@ def l1_loss(pred: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]) -> F
         pred: any shape; ``(b, c, h, w)`` where a mask is given.
         target: of the same shape and units.
         weight: a number, or a mask of the same shape or with one channel; see
-            [`weighted_reduce`][losskit.reduction.weighted_reduce].
+            [`weighted_reduce`][losskit.losses.reduction.weighted_reduce].
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
         sample_wise: average each sample over its own mask first.
 

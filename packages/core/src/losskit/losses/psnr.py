@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from losskit.data_range import DataRange, parse_data_range
-from losskit.inputs import check_pair
-from losskit.loss import Loss, without_gradient
-from losskit.reduction import Reduction, check_reduction, reduce
+from losskit.losses.base import Loss, without_gradient
+from losskit.losses.checks import check_pair
+from losskit.losses.data_range import DataRange, parse_data_range
+from losskit.losses.reduction import Reduction, check_reduction, reduce
 
 
 def psnr_loss(

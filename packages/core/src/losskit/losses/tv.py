@@ -7,10 +7,10 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from losskit.inputs import check_floating, check_maps
-from losskit.loss import Loss, without_gradient
+from losskit.losses.base import Loss, without_gradient
+from losskit.losses.checks import check_floating, check_maps
 from losskit.losses.pixel import l1_loss
-from losskit.reduction import check_reduction
+from losskit.losses.reduction import check_reduction
 
 _REDUCTIONS = ("mean", "sum")
 

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from losskit import __version__
-from losskit.entry_points import RESERVED
+from losskit.discovery.entry_points import RESERVED
 from losskit.errors import ConfigError
 
 #: Template → where it goes; markers in both are filled in.

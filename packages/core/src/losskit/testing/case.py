@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from losskit.factory import create
-from losskit.registry import get_spec, local_target
-from losskit.spec import Example, LossSpec, one_line, resolve_target
+from losskit.discovery.registry import get_spec, local_target
+from losskit.objectives.build import create
+from losskit.spec import Example, LossSpec, resolve_target
+from losskit.text import one_line
 
 SEED = 20_240_229
 _SIZE = 16  # where the factory states no size of its own

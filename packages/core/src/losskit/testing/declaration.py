@@ -13,10 +13,10 @@ import yaml
 from torch import Tensor, nn
 
 from losskit.errors import ConfigError
-from losskit.factory import build
 from losskit.hookspecs import API_VERSION
-from losskit.loss import input_parameters
-from losskit.spec import Example, one_line, resolve_target
+from losskit.losses.base import input_parameters
+from losskit.objectives.build import build
+from losskit.spec import Example, resolve_target
 from losskit.testing.case import (
     SEED,
     LossCase,
@@ -30,6 +30,7 @@ from losskit.testing.case import (
 )
 from losskit.testing.checks import all_checks, check
 from losskit.testing.plugin_case import PluginCase
+from losskit.text import one_line
 
 _SUMMARY_LENGTH = 100  # a line of `losskit list`
 _IMPORT_S = 2.0  # a listing pays this for every plugin; a good one takes a few milliseconds

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from losskit.errors import LosskitError
-from losskit.loss import Loss
+from losskit.losses.base import Loss
 from losskit.spec import resolve_target
 from losskit.testing.case import LossCase, explained, fail_unless
 from losskit.testing.checks import check

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from losskit.spec import one_line
 from losskit.testing.case import (
     SEED,
     CheckFailed,
@@ -25,6 +24,7 @@ from losskit.testing.case import (
     prepared,
 )
 from losskit.testing.checks import check
+from losskit.text import one_line
 
 _TINY = 8  # gradcheck calls the loss a few times per input: small images say as much
 PENALTY = "penalty"
@@ -63,7 +63,7 @@ def check_gradients(case: LossCase) -> None:
         fail_unless(
             all(t.grad is None or not bool(t.grad.any()) for t in tensors),
             f"a gradient flows into {name!r}, which the example says is frozen",
-            f"use {name}.detach() in the loss (losskit.loss.without_gradient), or take it out of "
+            f"use {name}.detach() in the loss (losskit.losses.base.without_gradient), or take it out of "
             "Example.frozen",
         )
     trained = [name for name, p in loss.named_parameters() if p.grad is not None]

@@ -9,9 +9,8 @@ import sys
 from functools import cached_property
 from typing import Any
 
-from losskit.errors import LosskitError, nearest
-from losskit.loading import HEAVY_MODULES, PluginRecord
-from losskit.registry import (
+from losskit.discovery.loading import HEAVY_MODULES, PluginRecord
+from losskit.discovery.registry import (
     list_backbones,
     list_commands,
     list_losses,
@@ -19,6 +18,7 @@ from losskit.registry import (
     list_weights,
     plugins,
 )
+from losskit.errors import LosskitError, nearest
 from losskit.spec import LossSpec
 
 _IMPORT_TIMEOUT_S = 60

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from losskit.errors import LosskitError
-from losskit.loss import input_parameters
-from losskit.spec import Example, one_line
+from losskit.losses.base import input_parameters
+from losskit.spec import Example
 from losskit.testing.case import (
     LossCase,
     NotApplicable,
@@ -30,6 +30,7 @@ from losskit.testing.case import (
     prepared,
 )
 from losskit.testing.checks import check
+from losskit.text import one_line
 
 
 @check("copies")
@@ -215,14 +216,14 @@ def check_rejects(case: LossCase) -> None:
             fail_unless(
                 False,
                 f"{what} raises {type(error).__name__}: {one_line(error)[:200]}",
-                "check at the top of the call (losskit.inputs.check_pair) and raise "
+                "check at the top of the call (losskit.losses.checks.check_pair) and raise "
                 "ValueError or TypeError that names the argument",
             )
         else:
             fail_unless(
                 may_pass,
                 f"{what} is accepted",
-                "check at the top of the call (losskit.inputs.check_pair) and raise ValueError or "
+                "check at the top of the call (losskit.losses.checks.check_pair) and raise ValueError or "
                 "TypeError that names the argument",
             )
     if not tried:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
+from losskit.discovery.registry import get_spec, plugins
 from losskit.errors import LosskitError, PluginWarning, nearest
-from losskit.registry import get_spec, plugins
-from losskit.spec import Example, one_line
+from losskit.spec import Example
 from losskit.testing.case import CheckFailed, ExpectedFailure, LossCase, NotApplicable
 from losskit.testing.checks import Check, all_checks
 from losskit.testing.plugin_case import PluginCase
+from losskit.text import one_line
 
 Status: TypeAlias = Literal["passed", "failed", "not-applicable", "expected-failure"]
 

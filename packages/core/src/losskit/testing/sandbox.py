@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from losskit import discovery, registry
-from losskit.entry_points import EntryPoint, entry_points
+from losskit.discovery.entry_points import EntryPoint, entry_points
+from losskit.discovery import installed as discovery
+from losskit.discovery import registry
 from losskit.hookspecs import API_VERSION, hookimpl
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from losskit.errors import ConfigError, LosskitError
-from losskit.spec import Example, one_line
+from losskit.spec import Example
 from losskit.testing.case import (
     LossCase,
     NotApplicable,
@@ -27,6 +27,7 @@ from losskit.testing.case import (
     prepared,
 )
 from losskit.testing.checks import check
+from losskit.text import one_line
 
 
 @check("scalar")
@@ -86,10 +87,12 @@ def check_reduction(case: LossCase) -> None:
         fail_unless(
             "reduction" in str(error),
             f"reduction='average' is refused with {one_line(error)!r}",
-            "use losskit.reduction.check_reduction",
+            "use losskit.losses.reduction.check_reduction",
         )
         return
-    fail_unless(False, "reduction='average' is accepted", "use losskit.reduction.check_reduction")
+    fail_unless(
+        False, "reduction='average' is accepted", "use losskit.losses.reduction.check_reduction"
+    )
 
 
 @check("finite")
@@ -211,7 +214,7 @@ SEED_OF_CALLER = 4_711
 
 def create_unseeded(case: LossCase, example: Example) -> nn.Module:
     """Make the loss without seeding first, to see whether it does."""
-    from losskit.factory import create
+    from losskit.objectives.build import create
 
     return create(case.name, **example.arguments)
 

@@ -16,7 +16,7 @@ SOURCES = ("sources",)
 def preset_losses(name: str, loss_config: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The losses of a preset, as ``GANObjective`` and ``GANWithCustomizedLoss`` take them.
 
-    ``losskit.registry.preset_config`` gives what else the preset prints: how its method is trained,
+    ``losskit.discovery.registry.preset_config`` gives what else the preset prints: how its method is trained,
     and where its numbers come from.
 
     Args:
@@ -34,7 +34,7 @@ def preset_losses(name: str, loss_config: Mapping[str, Any] | None = None) -> di
         >>> sorted(preset_losses("stylegan2", {"r1_loss_weight": 8.0}))
         ['disc_auxiliary_loss', 'gan_loss', 'gen_auxiliary_loss']
     """
-    from losskit.registry import preset_config
+    from losskit.discovery.registry import preset_config
 
     config = preset_config(name, loss_config)[1]
     unplaced = sorted(set(config).difference(LOSSES, TRAINING, SOURCES))

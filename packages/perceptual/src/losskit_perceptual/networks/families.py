@@ -13,9 +13,9 @@ from torchvision import models
 
 from losskit.backbones import BackboneRecipe, FeatureNetwork, InputNorm, backbone_recipe
 from losskit.errors import WeightsError, nearest
-from losskit.hub import hub_file
-from losskit.spec import NetworkFile, one_line
-from losskit.weights import load_weights, random_seed
+from losskit.spec import NetworkFile
+from losskit.text import one_line
+from losskit.weights import hub_file, load_weights, random_seed
 from losskit_perceptual.networks import packaged, sequential, vgg
 from losskit_perceptual.networks.graph import as_feature_network
 from losskit_perceptual.networks.pretrained import (

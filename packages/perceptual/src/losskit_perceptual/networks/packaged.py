@@ -9,9 +9,8 @@ from torch import nn
 
 from losskit.backbones import BackboneRecipe, FeatureNetwork, InputNorm
 from losskit.errors import WeightsError, nearest
-from losskit.shipped import shipped_file
 from losskit.spec import NetworkFile
-from losskit.weights import load_weights, random_seed
+from losskit.weights import load_weights, random_seed, shipped_file
 from losskit_perceptual.networks.graph import as_feature_network
 from losskit_perceptual.networks.pretrained import is_file, seed_for
 

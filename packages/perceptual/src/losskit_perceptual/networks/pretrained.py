@@ -12,7 +12,8 @@ from torchvision import models
 
 from losskit.backbones import InputNorm
 from losskit.errors import WeightsError, nearest
-from losskit.spec import NetworkFile, one_line
+from losskit.spec import NetworkFile
+from losskit.text import one_line
 from losskit.weights import SUFFIXES, load_weights, random_seed
 
 #: Spellings of "the library's default weights", MMagic's ``torchvision://vgg19`` among them.

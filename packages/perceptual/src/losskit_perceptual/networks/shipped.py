@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from losskit.errors import WeightsError, nearest
-from losskit.shipped import shipped_file
 from losskit.spec import NetworkFile
+from losskit.weights import shipped_file
 
 _FILES = {
     "lpips-alex": "functional/image/lpips_models/alex.pth",

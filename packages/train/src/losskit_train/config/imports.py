@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from losskit.errors import ConfigError, nearest
-from losskit.spec import one_line
+from losskit.text import one_line
 
 
 def import_named(name: str, *, default_module: str, allow_import: bool, where: str) -> Any:

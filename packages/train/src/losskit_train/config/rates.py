@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from losskit.errors import ConfigError, nearest
-from losskit.spec import one_line
+from losskit.text import one_line
 from losskit_train.config.sections import OptimizerConfig
 
 #: torch's schedulers whose rate follows from the step alone and whose arguments are plain values.

@@ -16,7 +16,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
-from losskit.config import config_yaml
+from losskit.objectives.config import config_yaml
 from losskit_train.config.training import TrainConfig
 
 _WORDS = {

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from losskit.config import read_config
 from losskit.errors import ConfigError
+from losskit.objectives.config import read_config
 from losskit_gan.presets.parts import LOSSES, preset_losses
 from losskit_train.config.preset import with_training_of_preset
 from losskit_train.config.rates import LearningRates

@@ -13,16 +13,10 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from losskit.cli.images import (
-    SUFFIXES,
-    deep_colours,
-    paired_files,
-    unclipped,
-    visible_files,
-    white_of,
-)
 from losskit.errors import ConfigError, LosskitError
-from losskit.spec import one_line
+from losskit.images.bit_depth import deep_colours, unclipped, white_of
+from losskit.images.files import SUFFIXES, paired_files, visible_files
+from losskit.text import one_line
 from losskit_train.config.imports import import_named
 from losskit_train.config.sections import DataConfig
 

@@ -53,7 +53,7 @@ def measure(label: str, image: Float[Tensor, "1 3 h w"], truth: Float[Tensor, "1
 
 def feature_distance() -> Callable[[Tensor, Tensor], Tensor] | None:
     """A distance between a real network's features, if its plugin and weights are installed."""
-    from losskit.factory import create
+    from losskit.objectives.build import create
 
     try:
         loss = create("FeatureDistance", backbone="efficientnet-lite0")

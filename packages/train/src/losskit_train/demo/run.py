@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from losskit.config import read_config
 from losskit.errors import LosskitError
+from losskit.objectives.config import read_config
 from losskit_train.config.training import load_train_config
 from losskit_train.data.photos import photo
 from losskit_train.data.samples import shrink

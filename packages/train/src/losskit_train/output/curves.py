@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from losskit.cli.svg import PALETTE, curve, document, line, number, text, ticks
 from losskit.errors import LosskitError
-from losskit.spec import one_line
-from losskit.svg import PALETTE, curve, document, line, number, text, ticks
+from losskit.text import one_line
 from losskit_train.output.recorder import read_metrics
 
 _PANEL, _HEIGHT, _GAP, _LEFT, _TOP = 220.0, 96.0, 34.0, 52.0, 58.0

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from losskit.errors import ConfigError
-from losskit.spec import one_line
+from losskit.text import one_line
 from losskit_train.config.training import TrainConfig
 from losskit_train.output import sampling
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from losskit.errors import ConfigError, LosskitError
-from losskit.spec import one_line
+from losskit.text import one_line
 from losskit_train.config.training import TrainConfig
 from losskit_train.output.files import write_atomically
 from losskit_train.results.inference import generator_of

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from losskit.cli.images import SUFFIXES, visible_files
 from losskit.errors import ConfigError
+from losskit.images.files import SUFFIXES, visible_files
 from losskit_train.config.training import TrainConfig, check_folder, load_train_config
 from losskit_train.data.samples import with_hole
 from losskit_train.data.sources import decode

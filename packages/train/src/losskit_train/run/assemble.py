@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from losskit.errors import ConfigError, LosskitError, WeightsError, nearest
-from losskit.spec import one_line
+from losskit.text import one_line
 from losskit.weights import load_weights
-from losskit_gan.model import GANWithCustomizedLoss
+from losskit_gan.model.customized import GANWithCustomizedLoss
 from losskit_train.config.imports import import_named
 from losskit_train.config.training import TrainConfig
 from losskit_train.run import checkpoints

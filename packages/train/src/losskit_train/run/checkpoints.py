@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from losskit.errors import LosskitError
-from losskit.spec import one_line
+from losskit.text import one_line
 from losskit_train.output.files import write_atomically
 
 _NAME = re.compile(r"step-(\d+)\.pt")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from losskit.errors import ConfigError, LosskitError
-from losskit.spec import one_line
+from losskit.text import one_line
 from losskit_train.config.sections import FabricConfig
 from losskit_train.config.training import TrainConfig
 from losskit_train.run.sharding import shard
@@ -17,7 +17,7 @@ from losskit_train.run.sharding import shard
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from losskit_gan.model import GANWithCustomizedLoss
+    from losskit_gan.model.customized import GANWithCustomizedLoss
 
 
 def make_fabric(config: TrainConfig) -> Fabric:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from losskit.errors import ConfigError
-from losskit.spec import one_line
+from losskit.text import one_line
 from losskit_train.config.rates import LearningRates
 from losskit_train.config.training import TrainConfig, as_mapping, check_folder
 from losskit_train.data.samples import Samples, batches

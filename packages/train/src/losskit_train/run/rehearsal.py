@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from losskit.errors import ConfigError
-from losskit.schedule import Schedule
-from losskit.spec import one_line
-from losskit.term import Term
-from losskit_gan.model import GANWithCustomizedLoss
+from losskit.objectives.schedule import Schedule
+from losskit.objectives.term import Term
+from losskit.text import one_line
+from losskit_gan.model.customized import GANWithCustomizedLoss
 from losskit_train.config.training import TrainConfig
 from losskit_train.data.samples import batches
 from losskit_train.data.sources import Source

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from losskit.errors import ConfigError
-from losskit.spec import one_line
+from losskit.text import one_line
 from losskit_train.config.training import as_mapping
 from losskit_train.run import checkpoints
 from losskit_train.run.engine import raw

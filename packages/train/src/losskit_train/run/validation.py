@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from losskit.cli.images import measured_part
-from losskit.cli.scoring import Scorer
 from losskit.errors import ConfigError, LosskitError
-from losskit.spec import one_line
-from losskit_gan.second_derivatives import as_written
+from losskit.images.pixels import measured_part
+from losskit.objectives.scoring import Scorer
+from losskit.text import one_line
+from losskit_gan.penalties.double_backward import as_written
 from losskit_train.config.training import TrainConfig
 from losskit_train.data.samples import shrink, with_hole
 from losskit_train.data.sources import DataError, open_source

@@ -1,0 +1,47 @@
+"""Which arguments a loss takes: its options, and its inputs."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from losskit.spec import LossSpec
+
+
+def loss_signature(spec: LossSpec) -> dict[str, Any]:
+    """A loss's constructor ``arguments`` and call ``inputs``, as parameters by name, and its ``doc``."""
+
+    from losskit.discovery.registry import local_target
+    from losskit.losses.base import Loss
+    from losskit.spec import resolve_target
+
+    target: Any = local_target(spec) or resolve_target(spec.target)
+    if not isinstance(target, type):
+        parameters = _parameters(target)
+        options = {n: p for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+        inputs = {n: p for n, p in parameters.items() if n not in options}
+    else:
+        loss: Any = target
+        options = _parameters(loss.__init__)
+        inputs = _parameters(loss.components if loss.forward is Loss.forward else loss.forward)
+    return {"arguments": options, "inputs": inputs, "doc": inspect.getdoc(target) or ""}
+
+
+def _parameters(function: Any) -> dict[str, inspect.Parameter]:
+    """Those that are given by name, with annotations that need no look at the source."""
+    from typing import get_type_hints
+
+    try:
+        hints = get_type_hints(function)
+    except (NameError, TypeError):  # names that are there for type checkers only
+        hints = {}
+    return {
+        name: p.replace(annotation=hints.get(name, p.annotation))
+        for name, p in inspect.signature(function).parameters.items()
+        if name != "self" and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    }
+
+
+def is_required(parameter: inspect.Parameter) -> bool:
+    """Whether a call must give it."""
+    return parameter.default is parameter.empty

@@ -1,0 +1,1 @@
+"""``losskit eval``: losses between images, as a table and as heat maps."""

@@ -1,0 +1,1 @@
+"""``losskit migrate``: configs of MMagic, BasicSR and traiNNer-redux, read and never executed."""
