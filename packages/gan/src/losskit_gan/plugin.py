@@ -35,14 +35,14 @@ def losskit_losses() -> list[LossSpec]:
     return [
         _loss(
             "GANLoss",
-            "adversarial",
+            "adversarial.formulas",
             "one player's adversarial loss: vanilla, lsgan, wgan, logistic, hinge, l1 or smgan",
             example="gan_loss",
             paper="Goodfellow et al., NeurIPS 2014, arXiv:1406.2661; the others in gan_loss's docs",
         ),
         _loss(
             "R1GradientPenalty",
-            "r1",
+            "penalties.r1",
             "squared slope of the discriminator at real images",
             example="r1",
             penalty=True,
@@ -51,7 +51,7 @@ def losskit_losses() -> list[LossSpec]:
         ),
         _loss(
             "R2GradientPenalty",
-            "r1",
+            "penalties.r1",
             "squared slope of the discriminator at generated images",
             example="r2",
             penalty=True,
@@ -60,7 +60,7 @@ def losskit_losses() -> list[LossSpec]:
         ),
         _loss(
             "GradientPenaltyLoss",
-            "gradient_penalty",
+            "penalties.gradient_penalty",
             "WGAN-GP: keeps the discriminator's slope at 1 between real and generated images",
             example="gradient_penalty",
             penalty=True,
@@ -68,14 +68,14 @@ def losskit_losses() -> list[LossSpec]:
         ),
         _loss(
             "DiscShiftLoss",
-            "disc_shift",
+            "adversarial.disc_shift",
             "mean squared logit: keeps the discriminator's output from drifting",
             example="disc_shift",
             paper="Karras et al. (PGGAN), ICLR 2018, arXiv:1710.10196",
         ),
         _loss(
             "GeneratorPathRegularizer",
-            "path_length",
+            "penalties.path_length",
             "StyleGAN2's path length: steps in latent space move images by equal amounts",
             example="path_length",
             penalty=True,
@@ -83,7 +83,7 @@ def losskit_losses() -> list[LossSpec]:
         ),
         _loss(
             "FiniteDifferenceR1",
-            "finite_difference",
+            "penalties.finite_difference",
             "R1 by finite differences, without a second backward pass",
             example="finite_difference_r1",
             penalty=True,
@@ -91,7 +91,7 @@ def losskit_losses() -> list[LossSpec]:
         ),
         _loss(
             "FiniteDifferenceR2",
-            "finite_difference",
+            "penalties.finite_difference",
             "R2 by finite differences, without a second backward pass",
             example="finite_difference_r2",
             penalty=True,
@@ -99,7 +99,7 @@ def losskit_losses() -> list[LossSpec]:
         ),
         _loss(
             "DRAGANPenalty",
-            "dragan",
+            "penalties.dragan",
             "keeps the discriminator's slope at 1 around real images",
             example="dragan",
             penalty=True,
@@ -108,7 +108,7 @@ def losskit_losses() -> list[LossSpec]:
         ),
         _loss(
             "MaxGradientPenalty",
-            "dragan",
+            "penalties.dragan",
             "squared slope of the discriminator at the steepest point of a batch",
             example="max_gradient_penalty",
             penalty=True,
@@ -117,28 +117,28 @@ def losskit_losses() -> list[LossSpec]:
         ),
         _loss(
             "RelativisticGANLoss",
-            "relativistic",
+            "adversarial.relativistic",
             "judges real and generated images against each other: rpgan, ragan or ralsgan",
             example="relativistic",
             paper="Jolicoeur-Martineau, ICLR 2019, arXiv:1807.00734",
         ),
         _loss(
             "AdvLoss",
-            "adv",
+            "adversarial.gan_loss",
             "DeblurGAN-v2's adversarial losses, with pools of past predictions",
             example="adv",
             paper="Kupyn et al. (DeblurGAN-v2), ICCV 2019, arXiv:1908.03826",
         ),
         _loss(
             "FeatureMatchingLoss",
-            "feature_matching",
+            "adversarial.feature_matching",
             "distance of the discriminator's features of generated and real images",
             example="feature_matching",
             paper="Wang et al. (pix2pixHD), CVPR 2018, arXiv:1711.11585",
         ),
         _loss(
             "LeCamLoss",
-            "lecam",
+            "penalties.lecam",
             "pulls logits to the other kind's moving average, for training on few images",
             example="lecam",
             aliases=("LeCam",),
@@ -146,7 +146,7 @@ def losskit_losses() -> list[LossSpec]:
         ),
         _loss(
             "ConsistencyLoss",
-            "consistency",
+            "penalties.consistency",
             "CR: equal logits for a real image and its flipped and shifted self",
             example="consistency",
             aliases=("CR",),
@@ -154,7 +154,7 @@ def losskit_losses() -> list[LossSpec]:
         ),
         _loss(
             "BalancedConsistencyLoss",
-            "consistency",
+            "penalties.consistency",
             "bCR: consistency at real and at generated images",
             example="balanced_consistency",
             aliases=("bCR",),

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from losskit.discovery.entry_points import EntryPoint, entry_points
 from losskit.discovery import installed as discovery
 from losskit.discovery import registry
+from losskit.discovery.entry_points import EntryPoint, entry_points
 from losskit.hookspecs import API_VERSION, hookimpl
 
 
