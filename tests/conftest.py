@@ -45,10 +45,10 @@ def _default_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def core_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shut installed plugins out: the core's tests say the same whatever else is there."""
+    """The core's own losses alone, with the lab's commands: the same whatever else is there."""
     from losskit.discovery import registry
 
     for name in ("_state", "_controls"):
         monkeypatch.setattr(registry, name, getattr(registry, name))  # put back afterwards
     monkeypatch.setattr(registry, "_LOCAL", {})
-    registry.refresh(plugins=())
+    registry.refresh(plugins=["lab"])

@@ -185,7 +185,7 @@ def test_mtcnn_reads_the_files_of_the_folder(home, monkeypatch) -> None:
 def test_a_package_that_is_missing_or_lacks_the_file(tmp_path, monkeypatch, capsys) -> None:
     import losskit
 
-    monkeypatch.setattr("losskit.weights.find_spec", lambda _: None)
+    monkeypatch.setattr("losskit.weights.shipped.find_spec", lambda _: None)
     found = find_network("torchmetrics/dists").file
     assert found is not None
     assert (found.path, found.here, found.downloaded) == ("", False, False)
@@ -194,7 +194,7 @@ def test_a_package_that_is_missing_or_lacks_the_file(tmp_path, monkeypatch, caps
     with pytest.raises(WeightsError, match="needs the packages that ship it"):
         losskit.create("FeatureDistance", backbone="efficientnet-lite0", layers={"conv_stem": 1})
     spec = ModuleSpec("torchmetrics", None, origin=str(tmp_path / "__init__.py"))
-    monkeypatch.setattr("losskit.weights.find_spec", lambda _: spec)
+    monkeypatch.setattr("losskit.weights.shipped.find_spec", lambda _: spec)
     with pytest.raises(WeightsError, match=r"which lacks .*alex\.pth.*, or give heads= a path"):
         losskit.create("LPIPS", weights="random")
     monkeypatch.setattr("losskit.cli.doctor._torch", list)

@@ -101,7 +101,7 @@ def test_a_hanging_import_is_named_and_ctrl_c_ends_it(tmp_path: Path) -> None:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: losskit-hanging\nVersion: 1\n")
     (info / "entry_points.txt").write_text("[losskit]\nhanging = hanging_plugin\n")
     code = (
-        "from losskit import loading; loading.SLOW_IMPORT_S = 0.1\n"
+        "from losskit.discovery import loading; loading.SLOW_IMPORT_S = 0.1\n"
         "from losskit.cli import main; raise SystemExit(main(['list']))"
     )
     process = subprocess.Popen(

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 import losskit
+import losskit_lab
 from losskit.cli.main import main
 from losskit.cli.strict_json import strict_json
 
@@ -115,18 +116,19 @@ def test_listings(argv, capsys) -> None:
 
 
 def test_every_command_prints_its_json_that_way() -> None:
-    """Those that are slow to run (doctor, check) too: nothing else of the package writes JSON out."""
-    package = Path(losskit.__file__).parent
+    """Those that are slow to run (doctor, check) too: nothing else of the packages writes JSON out."""
+    packages = [Path(module.__file__).parent for module in (losskit, losskit_lab)]
     writers = {
-        str(path.relative_to(package))
+        str(path.relative_to(package.parent))
+        for package in packages
         for path in package.rglob("*.py")
         if "json.dumps(" in path.read_text() or "json.dump(" in path.read_text()
     }
     assert writers == {
-        "strict_json.py",
-        "migrate.py",  # options of a command to type
-        "scaffold/writer.py",  # strings of a pyproject.toml
-        "testing/plugin_case.py",  # a list of paths, for a process of its own
+        "losskit/cli/strict_json.py",
+        "losskit_lab/migrate/convert.py",  # options of a command to type
+        "losskit/scaffold/writer.py",  # strings of a pyproject.toml
+        "losskit/testing/plugin_case.py",  # a list of paths, for a process of its own
     }
 
 

@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from losskit import WeightsSpec
-from losskit import weights as facility
 from losskit.cli.main import main
 from losskit.errors import WeightsError
 from losskit.weights import (
@@ -27,6 +26,7 @@ from losskit.weights import (
     verify_weights,
     weights_path,
 )
+from losskit.weights import files as facility
 
 
 @pytest.fixture

@@ -380,7 +380,7 @@ def test_losses_of_installed_plugins_of_others_are_drawn(
             f"        return {factor} * (pred - target).abs().mean()\n"
         )
     monkeypatch.syspath_prepend(str(tmp_path))
-    losskit.refresh(plugins=["acme", "zenith"])
+    losskit.refresh(plugins=["acme", "zenith", "lab"])
     out = tmp_path / "atlas"
     found = [item.label for item in find_image_losses(size=16) if isinstance(item, ImageLoss)]
     assert {"acme/Gap", "zenith/Gap", "L1Loss"} <= set(found)

@@ -2,3 +2,5 @@
 
 Each room holds one command and what it calls; they import the core, and each other's nothing.
 """
+
+__all__: list[str] = []
