@@ -141,3 +141,24 @@ def test_the_warning_names_the_term() -> None:
         objective({"pred": images.clone().requires_grad_(), "target": images})
     told = [str(warning.message).partition(" holds")[0] for warning in caught]
     assert told == ["SSIMLoss (loss_face): target", "SSIMLoss (loss_rest): target"]
+
+
+def test_a_look_at_the_terms_warns_at_the_callers_line(core_only) -> None:
+    """Not in contextlib's source, through which our own ``with`` blocks go."""
+
+    class Ranged(losskit.Loss):
+        def __init__(self) -> None:
+            super().__init__()
+            self.range = RangeCheck((0.0, 1.0), "Ranged")
+
+        def forward(self, pred: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+            self.range(target=target)
+            return (pred - target).abs().mean()
+
+    objective = losskit.Objective([Ranged()])
+    pred = torch.rand(1, 3, 8, 8, requires_grad=True)
+    with pytest.warns(RangeWarning) as caught:
+        objective.gradient_norms(
+            {"pred": pred * 1, "target": torch.rand(1, 3, 8, 8) * 255}, wrt=pred
+        )
+    assert caught[0].filename == __file__

@@ -320,3 +320,13 @@ def test_options_are_parsed() -> None:
     for wrong in ("1", "1,0", "a,b", "0,inf", "nan,1"):
         with pytest.raises(argparse.ArgumentTypeError, match=r"LOW,HIGH|comes first|finite"):
             parse_range(wrong)
+
+
+def test_names_of_files_cannot_steer_the_terminal(tmp_path, capsys) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (16, 16)).save(tmp_path / folder / "e\x1b[31mx.png")
+    assert main(["eval", str(tmp_path / "a"), str(tmp_path / "b"), "--loss", "L1Loss"]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert r"e\x1b[31mx" in out

@@ -14,6 +14,7 @@ from losskit.discovery.registry import get_spec, list_losses, plugins
 from losskit.errors import nearest
 from losskit.signatures import is_required, loss_signature
 from losskit.spec import LossSpec
+from losskit.text import printable
 
 SCHEMA = 1
 _CROSS_REFERENCE = re.compile(r"\[(`[^`]+`)\]\[[^\]]*\]")  # how docstrings link, for the docs
@@ -32,7 +33,8 @@ def print_json(**content: Any) -> None:
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Columns as wide as their widest cell; the last one is never padded."""
+    """Columns as wide as their widest cell; the last one is never padded. Names of files are cells."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     for row in (header, *rows):
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]

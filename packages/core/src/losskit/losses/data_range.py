@@ -133,5 +133,5 @@ def _level_of_the_caller() -> int:
 
 
 def _is_inside(module: str) -> bool:
-    package = module.partition(".")[0]
-    return package in ("torch", "losskit") or package.startswith("losskit_")
+    package = module.partition(".")[0]  # contextlib: our own `with` blocks
+    return package in ("torch", "losskit", "contextlib") or package.startswith("losskit_")

@@ -70,6 +70,7 @@ class Objective(CompiledStepCount):
         if not self.terms:
             raise ConfigError("an objective needs at least one term")
         self._scheduled = any(not term.schedule.is_constant for term in self._each())
+        self._adaptive = any(isinstance(t.loss_weight, AdaptiveWeight) for t in self._each())
         self._check_adaptive()
 
     def _each(self) -> list[Term]:
@@ -114,6 +115,19 @@ class Objective(CompiledStepCount):
                 f"(pred=..., target=...), not {type(outputs).__name__}"
             )
         outputs = {**(outputs or {}), **more}
+        if self._adaptive and torch.compiler.is_compiling() and not _must_be_one_graph():
+            return self._step(outputs)
+        return self._step_in_the_graph(outputs)
+
+    def _step(self, outputs: Mapping[str, Any]) -> ObjectiveOutput:
+        """A step that compiled code leaves its graph for, marked below.
+
+        Adaptive weights differentiate in the middle of a step, which the compiler would otherwise
+        try again, in vain, at each step.
+        """
+        return self._step_in_the_graph(outputs)
+
+    def _step_in_the_graph(self, outputs: Mapping[str, Any]) -> ObjectiveOutput:
         self._guard.check()
         factors = self._next_factors(outputs)
         with shared_features(self):
@@ -285,10 +299,11 @@ class Objective(CompiledStepCount):
 
 def _must_be_one_graph() -> bool:
     # While torch.compile traces, this is called for real. Importing the compiler takes seconds, so
-    # the function that breaks the graph is marked here and not where it is written.
-    if not hasattr(Objective._factors_outside_the_graph, "_torchdynamo_disable"):
-        apart = torch.compiler.disable(Objective._factors_outside_the_graph)  # type: ignore[no-untyped-call]
-        Objective._factors_outside_the_graph = apart  # type: ignore[method-assign]
+    # the functions that break the graph are marked here and not where they are written.
+    for name in ("_factors_outside_the_graph", "_step"):
+        method = getattr(Objective, name)
+        if not hasattr(method, "_torchdynamo_disable"):
+            setattr(Objective, name, torch.compiler.disable(method))  # type: ignore[no-untyped-call]
     return must_be_one_graph()
 
 
