@@ -119,3 +119,10 @@ def test_all_three_agree(seed: int, given: bool) -> None:
                 assert sums[name] == pytest.approx(float(value))
             if name in norms and len(lengths[name]) == 1:
                 assert lengths[name][0] == pytest.approx(float(norms[name]), rel=1e-5)
+
+
+def test_an_error_about_an_argument_says_which_term_it_came_from() -> None:
+    objective = losskit.Objective([{"type": "L1Loss", "loss_name": "loss_edges"}])
+    with pytest.raises(ValueError, match="one shape") as caught:
+        objective(pred=torch.rand(1, 3, 8, 8), target=torch.rand(1, 3, 9, 8))
+    assert caught.value.__notes__ == ["This is of the term loss_edges (L1Loss)."]

@@ -259,3 +259,29 @@ def test_no_value_ends_in_a_traceback(tmp_path, text, junk) -> None:
 def test_other_yaml_is_refused(tmp_path, text, message) -> None:
     with pytest.raises(LosskitError, match=message):
         read(tmp_path, text)
+
+
+VAL = """
+val:
+  val_freq: 5000
+  metrics:
+    psnr: {type: calculate_psnr, crop_border: 4, test_y_channel: true}
+    niqe: {type: calculate_niqe, crop_border: 4}
+"""
+
+
+def test_validation_is_carried_over(tmp_path: Path) -> None:
+    folders = "datasets:\n  val: {type: P, dataroot_gt: val/hr, dataroot_lq: val/lr}\n"
+    text = BASICSR.replace("KIND", "ESRGANModel").replace("datasets:\n", folders) + VAL
+    result = read(tmp_path, text)
+    section = trained(result).validate
+    assert section is not None
+    assert (section.images, section.inputs, section.every) == ("val/hr", "val/lr", 5000)
+    assert (section.metrics, section.crop_border, section.y_channel) == (["PSNRLoss"], 4, True)
+    assert "left out val.metrics.niqe: no counterpart here" in result.to_yaml()
+
+
+def test_validation_without_images_is_listed(tmp_path: Path) -> None:
+    result = read(tmp_path, BASICSR.replace("KIND", "ESRGANModel") + VAL)
+    assert trained(result).validate is None
+    assert "left out val: datasets.val names no folder of images" in result.to_yaml()

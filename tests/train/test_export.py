@@ -127,3 +127,43 @@ def test_a_file_without_weights_is_named(run, capsys):
         error = capsys.readouterr().err
         assert name in error
         assert error.count("\n") == 1
+
+
+SUPER_RESOLUTION = {
+    "gen_auxiliary_loss": [{"type": "L1Loss"}],
+    "model": {
+        "generator": {"type": "SuperResolver", "channels": 4, "blocks": 1, "scale": 4},
+        "inputs": ["lq"],
+    },
+    "data": {
+        "images": "builtin:photos",
+        "task": "super-resolution",
+        "scale": 4,
+        "size": 32,
+        "batch_size": 2,
+    },
+    "steps": 1,
+    "out": "sr",
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("kind", ["onnx", "torch-export"])
+def test_graphs_of_images_take_other_sizes(tmp_path, monkeypatch, capsys, kind):
+    monkeypatch.chdir(tmp_path)
+    Path("sr.yaml").write_text(yaml.safe_dump(SUPER_RESOLUTION))
+    assert main(["train", "sr.yaml", "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["export", "sr", "--kind", kind]) == 0
+    path = capsys.readouterr().out.strip().splitlines()[-1]
+    generator = losskit_train.load_generator("sr")
+    for batch, height, width in ((1, 8, 8), (3, 24, 17)):
+        image = torch.rand(batch, 3, height, width)
+        with torch.no_grad():
+            expected = generator(image)
+        if kind == "onnx":
+            session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+            (made,) = session.run(None, {"lq": image.numpy()})
+            torch.testing.assert_close(torch.from_numpy(made), expected, atol=1e-4, rtol=1e-4)
+        else:
+            torch.testing.assert_close(torch.export.load(path).module()(image), expected)

@@ -37,7 +37,10 @@ def term_values(
         if factor is None:
             continue
         with torch.set_grad_enabled(torch.is_grad_enabled() and not term.monitor):
-            parts = _weighted_parts(term, outputs, factor)
+            if torch.compiler.is_compiling():
+                parts = _weighted_parts(term, outputs, factor)
+            else:
+                parts = _named_on_error(term, outputs, factor)
         if parts is not None:
             values.append((term, parts))
     return [(term, _balanced(term, parts, values, outputs)) for term, parts in values]
@@ -76,6 +79,17 @@ def _weighted_parts(
         name: term.weigh(value, _of_type(factor, value), inputs)
         for name, value in term.parts(inputs).items()
     }
+
+
+def _named_on_error(
+    term: Term, outputs: Mapping[str, Any], factor: float | Tensor
+) -> dict[str, Tensor] | None:
+    """The parts; an error about an argument says, on a line of its own, which term it came from."""
+    try:
+        return _weighted_parts(term, outputs, factor)
+    except (ValueError, TypeError) as error:
+        error.add_note(f"This is of the term {term.name} ({term.type_name}).")
+        raise
 
 
 def _of_type(factor: float | Tensor, value: Tensor) -> float | Tensor:

@@ -42,6 +42,8 @@ _TRAIN = (
     *("net_d_iters", "grad_clip", "grad_clip_max_norm", "r1_reg_weight", "path_reg_weight"),
     *("net_g_reg_every", "net_d_reg_every", "path_batch_shrink"),
 )
+#: Metrics of images; here the smaller one is the better.
+_METRICS = {"calculate_psnr": "PSNRLoss", "calculate_ssim": "SSIMLoss"}
 _DATA = (
     *("name", "type", "dataroot_gt", "dataroot_lq", "gt_size", "lq_size", "use_hflip", "use_rot"),
     *("num_worker_per_gpu", "batch_size_per_gpu", "accum_iter", "io_backend", "filename_tmpl"),
@@ -141,6 +143,7 @@ def draft_of(
             draft.networks[player] = network_in_words(network)
     _data(config, draft)
     _training(config, train, draft)
+    _validation(config, draft)
     return draft
 
 
@@ -194,6 +197,37 @@ def _data(config: Mapping[str, Any], draft: Draft) -> None:
     for key in ("l1_gt_usm", "percep_gt_usm", "gan_gt_usm"):
         if config.get(key):
             draft.notes.append(f"left out {key}: targets are not sharpened")
+
+
+def _validation(config: Mapping[str, Any], draft: Draft) -> None:
+    """``val`` and ``datasets.val`` as ``validate``; what cannot be is listed."""
+    wished = section(config, "val")
+    if not wished:
+        return
+    data = section(config, "datasets", "val") or section(config, "datasets", "val_1")
+    images = data.get("dataroot_gt")
+    if not isinstance(images, str) or draft.task == "generation":
+        draft.notes.append("left out val: datasets.val names no folder of images (dataroot_gt)")
+        return
+    found: dict[str, Any] = {"images": images}
+    if draft.task == "paired":
+        found["inputs"] = str(data.get("dataroot_lq", ""))
+    metrics: list[str] = []
+    options: dict[str, Any] = {}
+    for name, metric in section(wished, "metrics").items():
+        kind = str(metric.get("type", "")) if isinstance(metric, Mapping) else ""
+        if kind in _METRICS:
+            metrics.append(_METRICS[kind])
+            options["crop_border"] = whole(metric, "crop_border")
+            options["y_channel"] = bool(metric.get("test_y_channel", False))
+        else:
+            draft.notes.append(f"left out val.metrics.{name}: no counterpart here")
+    draft.top["validate"] = {
+        **found,
+        "every": whole(wished, "val_freq", 500),
+        **({"metrics": metrics} if metrics else {}),
+        **{key: value for key, value in options.items() if value},
+    }
 
 
 def _training(config: Mapping[str, Any], train: Mapping[str, Any], draft: Draft) -> None:

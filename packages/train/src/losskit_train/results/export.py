@@ -159,7 +159,10 @@ def _example(
             if name == "lq" and config.data.task == "super-resolution":
                 side //= config.data.scale
             inputs.append(torch.rand(2, channels, side, side))
-        shapes.append({0: batch})
+        axes: dict[int, Any] = {0: batch}
+        if inputs[-1].ndim == 4:  # a network for one size only has it written into its graph
+            axes |= {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
+        shapes.append(axes)
     return tuple(inputs), tuple(shapes)
 
 
