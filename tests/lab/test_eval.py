@@ -13,12 +13,12 @@ import skimage.metrics
 import torch
 from PIL import Image
 
+from losskit.cli.arguments import parse_loss, parse_range
 from losskit.cli.main import main
 from losskit.errors import ConfigError
 from losskit.images import pairs as reading
 from losskit.images.pairs import batches
 from losskit.objectives.scoring import Scorer, student_t, summarise
-from losskit_lab.evaluate.command import parse_loss, parse_range
 from losskit_lab.evaluate.heatmaps import colour
 
 

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from losskit.cli.arguments import parse_loss
 from losskit.cli.listing import add_json, print_json
 from losskit.cli.progress import interrupt, let_threads_sleep, steps_of
 from losskit.discovery.extras import explained
 from losskit.errors import ConfigError, LosskitError
 from losskit.images.pixels import read_image, require_images
 from losskit.text import one_line
-from losskit_lab.evaluate.command import parse_loss
 
 if TYPE_CHECKING:
     from losskit_lab.atlas import Entry

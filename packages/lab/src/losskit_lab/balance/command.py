@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from losskit.cli.arguments import parse_range
 from losskit.cli.listing import add_json, print_json, print_table
 from losskit.errors import ConfigError, LosskitError
 from losskit.images.files import paired_files
@@ -16,7 +17,6 @@ from losskit.images.pairs import Batch, batches, load_pairs
 from losskit.images.pixels import require_images
 from losskit.objectives.scoring import check_device, one_line_errors
 from losskit.text import one_line
-from losskit_lab.evaluate.command import parse_range
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import math
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from losskit.cli.arguments import parse_loss, parse_range
 from losskit.cli.listing import add_json, print_json, print_table
 from losskit.cli.progress import track
 from losskit.errors import ConfigError, LosskitError
@@ -18,9 +17,6 @@ from losskit.images.files import paired_files
 from losskit.images.pairs import batches, load_pairs
 from losskit.images.pixels import require_images
 from losskit.text import one_line
-
-#: Commas between options: those that no bracket closes over.
-_COMMAS = re.compile(r",(?![^\[{]*[\]}])")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -140,44 +136,6 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         table.append(["± 95 %", *(f"{summary[key]['ci95']:.2g}" for key in names)])
     print_table(["image", *names], table)
     return 0
-
-
-def parse_loss(text: str) -> dict[str, Any]:
-    """``"CharbonnierLoss:eps=1e-6,reduction=sum"`` as a config; values are read as JSON if they are.
-
-    Commas inside ``[...]`` and ``{...}`` belong to the value: ``layer_weights={"3": 1, "8": 0.5}``.
-
-    Raises:
-        ConfigError: an option has no ``=``.
-    """
-    name, _, options = text.partition(":")
-    config: dict[str, Any] = {"type": name}
-    for part in filter(None, _COMMAS.split(options)):
-        key, equals, value = part.partition("=")
-        if not equals:
-            raise ConfigError(f"--loss {text!r}: write options as key=value, not {part!r}")
-        try:
-            config[key] = json.loads(value)
-        except json.JSONDecodeError:
-            config[key] = value
-    return config
-
-
-def parse_range(text: str) -> tuple[float, float]:
-    """``"-1,1"`` as the values of black and white.
-
-    Raises:
-        argparse.ArgumentTypeError: it is not two numbers, the lower one first.
-    """
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"write it as LOW,HIGH, not {text!r}") from error
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise argparse.ArgumentTypeError(f"both must be finite, not {text!r}")
-    if low >= high:
-        raise argparse.ArgumentTypeError(f"the lower value comes first, not {text!r}")
-    return low, high
 
 
 def _write_csv(

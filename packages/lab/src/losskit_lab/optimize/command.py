@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from losskit.cli.arguments import parse_range
 from losskit.cli.listing import add_json, print_json
 from losskit.cli.progress import interrupt, let_threads_sleep, progress_of
 from losskit.errors import ConfigError, LosskitError
 from losskit.images.pixels import require_images
 from losskit.objectives.scoring import check_device, one_line_errors
-from losskit_lab.evaluate.command import parse_range
 from losskit_lab.optimize.inputs import load_images, load_network
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from losskit.cli.arguments import parse_loss
 from losskit.errors import ConfigError, nearest
-from losskit_lab.evaluate.command import parse_loss
 
 #: torch takes seeds of 64 bits, and ranks, samples and images count up from the one that is given.
 LARGEST_SEED = 2**63 - 1
