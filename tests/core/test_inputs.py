@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from losskit.losses.checks import check_layers, check_rgb
+from losskit.losses.checks import check_layers, check_maps, check_rgb
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,14 @@ def test_says_what_is_wrong_with_rank_layout_or_channels(shape, hint) -> None:
     with pytest.raises(ValueError, match=hint) as raised:
         check_rgb("pred", torch.rand(shape))
     assert str(shape) in str(raised.value)
+
+
+@pytest.mark.parametrize("shape", [(2, 16, 16, 3), (1, 64, 48, 4)])
+def test_maps_of_channels_that_stand_last(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="channels seem to be last, so turn it with "):
+        check_maps("pred", torch.zeros(shape))
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 64, 3), (1, 16, 4, 4), (1, 512, 8, 3), (1, 1, 5, 4)])
+def test_maps_of_any_channels_and_sides(shape: tuple[int, ...]) -> None:
+    check_maps("pred", torch.zeros(shape))

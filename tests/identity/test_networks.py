@@ -123,7 +123,7 @@ def test_facenets_weights_come_by_the_facility_alone(
     monkeypatch.setenv("LOSSKIT_CACHE", str(tmp_path))
     published = {spec.name: spec for spec in losskit_weights()}[f"facenet-{name}"]
     seeded = dataclasses.replace(published, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
-    monkeypatch.setattr("losskit.weights.known_weights", lambda: [seeded])
+    monkeypatch.setattr("losskit.weights.files.known_weights", lambda: [seeded])
     weights_path(seeded).write_bytes(path.read_bytes())
     loss = FaceIdLoss("FaceNet", weights=name, align=None)
     image = torch.rand(1, 3, 160, 160) * 2 - 1

@@ -68,3 +68,13 @@ def test_errors_name_the_argument() -> None:
         laplacian_pyramid_loss(image, image, levels=6)
     with pytest.raises(ValueError, match="levels must be at least 1, not 0"):
         LaplacianPyramidLoss(levels=0)
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3, 5])
+def test_the_smallest_image_that_is_told_of_is_the_smallest_that_fits(levels: int) -> None:
+    least = 2 ** (levels - 1) + 1 if levels > 1 else 1
+    assert len(laplacian_pyramid(torch.rand(1, 3, least, 40), levels)) == levels
+    if levels > 1:
+        told = f"an image of 40x{least - 1} pixels: use sides of at least {least}, or fewer levels"
+        with pytest.raises(ValueError, match=told):
+            laplacian_pyramid(torch.rand(1, 3, least - 1, 40), levels)

@@ -26,7 +26,7 @@ def laplacian_pyramid(image: Float[Tensor, "b c h w"], levels: int) -> list[Tens
     """The band-pass images, finest first, and the low-pass rest last.
 
     Args:
-        image: any range; each side at least ``3 * 2**(levels - 2)`` pixels.
+        image: any range; each side at least ``2**(levels - 1) + 1`` pixels.
         levels: how many images to return, at least 1.
 
     Returns:
@@ -35,12 +35,15 @@ def laplacian_pyramid(image: Float[Tensor, "b c h w"], levels: int) -> list[Tens
     Raises:
         ValueError: the image is too small.
     """
+    least = 2 ** (levels - 1) + 1 if levels > 1 else 1  # the last but one has 3 pixels
+    if min(image.shape[2:]) < least:
+        height, width = image.shape[2:]
+        raise ValueError(
+            f"levels={levels} is too many for an image of {width}x{height} pixels: "
+            f"use sides of at least {least}, or fewer levels"
+        )
     pyramid = []
     for _ in range(levels - 1):
-        if min(image.shape[2:]) < 3:
-            raise ValueError(
-                f"levels={levels} is too many for an image of {tuple(image.shape[2:])} pixels"
-            )
         smaller = _blur(image)[:, :, ::2, ::2]
         # Burt and Adelson's expansion: zeros between the pixels, then a filter of sum 4.
         spread = torch.zeros_like(image)

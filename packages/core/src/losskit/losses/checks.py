@@ -36,12 +36,19 @@ def check_pair(pred: Tensor, target: Tensor, names: str = "pred and target") -> 
         raise ValueError(f"{names} must hold at least one element, not {tuple(pred.shape)}")
 
 
+#: The side of images that are told from maps of features by it.
+_STRIP = 16
+
+
 def check_maps(name: str, image: Tensor) -> None:
-    """Raise ValueError unless it has the four axes ``(b, c, h, w)``."""
-    if image.ndim != 4:
-        raise ValueError(
-            f"{name} must be (b, c, h, w), not {tuple(image.shape)}{_rank_hint(image)}"
-        )
+    """Raise ValueError unless it has the four axes ``(b, c, h, w)``.
+
+    A strip of 16 or more pixels by 3 or 4, of 16 or more channels, is taken for ``(b, h, w, c)``.
+    """
+    strip = image.ndim == 4 and image.shape[3] in (3, 4) and min(image.shape[1:3]) >= _STRIP
+    if image.ndim != 4 or strip:
+        hint = _rank_hint(image) or layout_hint(image)
+        raise ValueError(f"{name} must be (b, c, h, w), not {tuple(image.shape)}{hint}")
 
 
 def check_rgb(name: str, image: object, *, may_be_empty: bool = False) -> None:
