@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import losskit
-from losskit import mmagic as compat
+from losskit import mmagic
 from losskit.discovery import registry
 from losskit.errors import AmbiguousLossError, ConfigError, UnknownLossError
 from losskit.losses.base import FunctionLoss
@@ -211,20 +211,20 @@ def test_a_target_that_is_not_there_names_it(monkeypatch) -> None:
 
 
 class TestCompat:
-    @pytest.mark.parametrize(("theirs", "ours"), compat.TYPE_ALIASES.items())
+    @pytest.mark.parametrize(("theirs", "ours"), mmagic.TYPE_ALIASES.items())
     def test_types(self, theirs, ours) -> None:
-        assert compat.loss_type(theirs) == ours
-        assert compat.loss_type(f"mmagic.models.losses.{theirs}") == ours
+        assert mmagic.loss_type(theirs) == ours
+        assert mmagic.loss_type(f"mmagic.models.losses.{theirs}") == ours
 
     def test_what_a_loss_takes_itself_is_left_alone(self) -> None:
         given = {"pretrained": "a", "use_apex_amp": True}
-        assert compat.constructor_arguments("PerceptualLoss", given, ["weights"]) == {
+        assert mmagic.constructor_arguments("PerceptualLoss", given, ["weights"]) == {
             "weights": "a"
         }
-        assert compat.constructor_arguments("PerceptualLoss", given, [*given]) == given
-        assert compat.input_name("PSNRLoss", "x", ["pred"]) == "pred"
-        assert compat.input_name("PSNRLoss", "x", ["x"]) == "x"
-        assert compat.input_name("L1Loss", "x", ["pred"]) == "x"
+        assert mmagic.constructor_arguments("PerceptualLoss", given, [*given]) == given
+        assert mmagic.input_name("PSNRLoss", "x", ["pred"]) == "pred"
+        assert mmagic.input_name("PSNRLoss", "x", ["x"]) == "x"
+        assert mmagic.input_name("L1Loss", "x", ["pred"]) == "x"
 
 
 def test_the_table_of_official_losses_is_what_the_plugins_supply() -> None:

@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from losskit_gan.adversarial.formulas import GANLoss
+from losskit_gan.adversarial.formulas import smgan_discriminator_loss, smgan_generator_loss
+from losskit_gan.adversarial.gan_loss import GANLoss
 from losskit_gan.adversarial.smgan import gaussian_blur, smgan_loss
-from losskit_gan.model.players import smgan_discriminator_loss, smgan_generator_loss
 
 
 def _mask(size=48):

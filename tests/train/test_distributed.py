@@ -25,7 +25,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from losskit.errors import LosskitError
-from losskit_gan.model.players import hinge_discriminator_loss, hinge_generator_loss
+from losskit_gan.adversarial.formulas import hinge_discriminator_loss, hinge_generator_loss
 from losskit_gan.penalties.lecam import LeCamLoss
 from losskit_gan.penalties.path_length import GeneratorPathRegularizer
 from losskit_gan.penalties.r1 import R1GradientPenalty

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from losskit.discovery.lazy import lazy_exports
 
 _EXPORTS = {
-    "AdvLoss": "losskit_gan.adversarial.gan_loss",
+    "AdvLoss": "losskit_gan.deblurgan",
     "BalancedConsistencyLoss": "losskit_gan.penalties.consistency",
     "ConsistencyLoss": "losskit_gan.penalties.consistency",
     "DRAGANPenalty": "losskit_gan.penalties.dragan",
@@ -15,7 +15,7 @@ _EXPORTS = {
     "FeatureMatchingLoss": "losskit_gan.adversarial.feature_matching",
     "FiniteDifferenceR1": "losskit_gan.penalties.finite_difference",
     "FiniteDifferenceR2": "losskit_gan.penalties.finite_difference",
-    "GANLoss": "losskit_gan.adversarial.formulas",
+    "GANLoss": "losskit_gan.adversarial.gan_loss",
     "GANObjective": "losskit_gan.objective",
     "GANWithCustomizedLoss": "losskit_gan.model.customized",
     "GeneratorPathRegularizer": "losskit_gan.penalties.path_length",
@@ -30,17 +30,17 @@ _EXPORTS = {
     "dragan_penalty": "losskit_gan.penalties.dragan",
     "feature_matching_loss": "losskit_gan.adversarial.feature_matching",
     "finite_difference_penalty": "losskit_gan.penalties.finite_difference",
-    "gan_loss": "losskit_gan.adversarial.formulas",
+    "gan_loss": "losskit_gan.adversarial.gan_loss",
     "gradient_penalty_loss": "losskit_gan.penalties.gradient_penalty",
-    "hinge_discriminator_loss": "losskit_gan.model.players",
-    "hinge_generator_loss": "losskit_gan.model.players",
-    "l1_discriminator_loss": "losskit_gan.model.players",
-    "l1_generator_loss": "losskit_gan.model.players",
+    "hinge_discriminator_loss": "losskit_gan.adversarial.formulas",
+    "hinge_generator_loss": "losskit_gan.adversarial.formulas",
+    "l1_discriminator_loss": "losskit_gan.adversarial.formulas",
+    "l1_generator_loss": "losskit_gan.adversarial.formulas",
     "lecam_penalty": "losskit_gan.penalties.lecam",
-    "logistic_discriminator_loss": "losskit_gan.model.players",
-    "logistic_generator_loss": "losskit_gan.model.players",
-    "lsgan_discriminator_loss": "losskit_gan.model.players",
-    "lsgan_generator_loss": "losskit_gan.model.players",
+    "logistic_discriminator_loss": "losskit_gan.adversarial.formulas",
+    "logistic_generator_loss": "losskit_gan.adversarial.formulas",
+    "lsgan_discriminator_loss": "losskit_gan.adversarial.formulas",
+    "lsgan_generator_loss": "losskit_gan.adversarial.formulas",
     "max_gradient_penalty": "losskit_gan.penalties.dragan",
     "preset_losses": "losskit_gan.presets.parts",
     "r1_penalty": "losskit_gan.penalties.r1",
@@ -51,13 +51,13 @@ _EXPORTS = {
     "ralsgan_generator_loss": "losskit_gan.adversarial.relativistic",
     "rpgan_discriminator_loss": "losskit_gan.adversarial.relativistic",
     "rpgan_generator_loss": "losskit_gan.adversarial.relativistic",
-    "smgan_discriminator_loss": "losskit_gan.model.players",
-    "smgan_generator_loss": "losskit_gan.model.players",
+    "smgan_discriminator_loss": "losskit_gan.adversarial.formulas",
+    "smgan_generator_loss": "losskit_gan.adversarial.formulas",
     "smgan_loss": "losskit_gan.adversarial.smgan",
-    "vanilla_discriminator_loss": "losskit_gan.model.players",
-    "vanilla_generator_loss": "losskit_gan.model.players",
-    "wgan_discriminator_loss": "losskit_gan.model.players",
-    "wgan_generator_loss": "losskit_gan.model.players",
+    "vanilla_discriminator_loss": "losskit_gan.adversarial.formulas",
+    "vanilla_generator_loss": "losskit_gan.adversarial.formulas",
+    "wgan_discriminator_loss": "losskit_gan.adversarial.formulas",
+    "wgan_generator_loss": "losskit_gan.adversarial.formulas",
 }
 # Written out: type checkers do not follow a computed list, and then nothing is exported to them.
 __all__ = [
@@ -116,20 +116,7 @@ __all__ = [
 if TYPE_CHECKING:
     from losskit_gan.adversarial.disc_shift import DiscShiftLoss, disc_shift_loss
     from losskit_gan.adversarial.feature_matching import FeatureMatchingLoss, feature_matching_loss
-    from losskit_gan.adversarial.formulas import GANLoss, gan_loss
-    from losskit_gan.adversarial.gan_loss import AdvLoss
-    from losskit_gan.adversarial.relativistic import (
-        RelativisticGANLoss,
-        ragan_discriminator_loss,
-        ragan_generator_loss,
-        ralsgan_discriminator_loss,
-        ralsgan_generator_loss,
-        rpgan_discriminator_loss,
-        rpgan_generator_loss,
-    )
-    from losskit_gan.adversarial.smgan import smgan_loss
-    from losskit_gan.model.customized import GANWithCustomizedLoss
-    from losskit_gan.model.players import (
+    from losskit_gan.adversarial.formulas import (
         hinge_discriminator_loss,
         hinge_generator_loss,
         l1_discriminator_loss,
@@ -145,6 +132,19 @@ if TYPE_CHECKING:
         wgan_discriminator_loss,
         wgan_generator_loss,
     )
+    from losskit_gan.adversarial.gan_loss import GANLoss, gan_loss
+    from losskit_gan.adversarial.relativistic import (
+        RelativisticGANLoss,
+        ragan_discriminator_loss,
+        ragan_generator_loss,
+        ralsgan_discriminator_loss,
+        ralsgan_generator_loss,
+        rpgan_discriminator_loss,
+        rpgan_generator_loss,
+    )
+    from losskit_gan.adversarial.smgan import smgan_loss
+    from losskit_gan.deblurgan import AdvLoss
+    from losskit_gan.model.customized import GANWithCustomizedLoss
     from losskit_gan.objective import GANObjective
     from losskit_gan.penalties.consistency import (
         BalancedConsistencyLoss,

@@ -35,7 +35,7 @@ def losskit_losses() -> list[LossSpec]:
     return [
         _loss(
             "GANLoss",
-            "adversarial.formulas",
+            "adversarial.gan_loss",
             "one player's adversarial loss: vanilla, lsgan, wgan, logistic, hinge, l1 or smgan",
             example="gan_loss",
             paper="Goodfellow et al., NeurIPS 2014, arXiv:1406.2661; the others in gan_loss's docs",
@@ -124,7 +124,7 @@ def losskit_losses() -> list[LossSpec]:
         ),
         _loss(
             "AdvLoss",
-            "adversarial.gan_loss",
+            "deblurgan",
             "DeblurGAN-v2's adversarial losses, with pools of past predictions",
             example="adv",
             paper="Kupyn et al. (DeblurGAN-v2), ICCV 2019, arXiv:1908.03826",

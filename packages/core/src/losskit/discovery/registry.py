@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from losskit import mmagic as compat
+from losskit import mmagic
 from losskit.discovery.entry_points import Controls
 from losskit.discovery.installed import discover
 from losskit.discovery.loading import Loaded, PluginRecord
@@ -201,7 +201,7 @@ def get_spec(name: str) -> LossSpec:
     if name.startswith("torch."):
         return torch_spec(name)
     namespace, _, bare = name.rpartition("/")
-    bare = compat.loss_type(bare)
+    bare = mmagic.loss_type(bare)
     matches = [
         spec
         for spec in _all_losses()

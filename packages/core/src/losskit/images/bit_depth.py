@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 #: Whose integers Pillow's mode "I" holds unscaled, and of 16 bits: PNG before Pillow 11, PGM still.
 _SIXTEEN_BITS = ("PNG", "PPM")
-
-
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # tags of TIFF
 
 

@@ -1,14 +1,10 @@
-"""Read, write and pair images, for the commands that take them."""
+"""Which files of a folder are images, and which two belong together."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from losskit.errors import LosskitError
-
-if TYPE_CHECKING:
-    pass
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 

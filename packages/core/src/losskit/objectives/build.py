@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from losskit import mmagic as compat
+from losskit import mmagic
 from losskit.discovery.options import check_options
 from losskit.discovery.registry import get_spec, local_target
 from losskit.errors import ConfigError, LosskitError, nearest
@@ -171,7 +171,7 @@ def _make(spec: LossSpec, target: Any, arguments: Mapping[str, Any]) -> nn.Modul
     from losskit.losses.base import FunctionLoss
 
     accepted = _constructor(target)
-    arguments = compat.constructor_arguments(spec.name, arguments, accepted)
+    arguments = mmagic.constructor_arguments(spec.name, arguments, accepted)
     open_ended = any(p.kind is p.VAR_KEYWORD for p in _signature(target).values())
     for key, parameter in _signature(target).items():
         if inspect.isclass(target) and key not in arguments and _is_required(parameter):

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from losskit import mmagic as compat
+from losskit import mmagic
 from losskit.errors import ConfigError, MissingOutputError, nearest
 from losskit.losses.base import (
     Loss,
@@ -127,7 +127,7 @@ class Term(nn.Module):
 
     def _argument(self, name: str, named: Sequence[str]) -> str:
         """The loss's own name of an argument: aliases resolved."""
-        return self._by_key.get(name) or compat.input_name(self.type_name, name, named)
+        return self._by_key.get(name) or mmagic.input_name(self.type_name, name, named)
 
     def route(self, outputs: Mapping[str, Any], **given: Any) -> dict[str, Any]:
         """The loss's arguments, taken from a model's outputs; ``given`` ones come first.

@@ -13,8 +13,9 @@ or from the shell: ``losskit check demo_loss``.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from losskit.discovery.lazy import lazy_exports
 
 _EXPORTS = {
     "Check": "losskit.testing.checks",
@@ -53,12 +54,4 @@ if TYPE_CHECKING:
     from losskit.testing.runner import CheckResult, check_loss, check_plugin, run_checks
     from losskit.testing.sandbox import PluginSandbox, losskit_plugins
 
-
-def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        return getattr(importlib.import_module(_EXPORTS[name]), name)
-    raise AttributeError(f"module 'losskit.testing' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+__getattr__, __dir__ = lazy_exports(__name__, _EXPORTS)

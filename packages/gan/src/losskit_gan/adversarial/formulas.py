@@ -1,200 +1,282 @@
-"""GANLoss: one player's loss on one prediction, as configs name it."""
+"""Adversarial objectives as pure functions, two for each: the discriminator's and the generator's.
+
+All take logits: a tensor, a list with one per scale, or a list of feature lists that end with the
+logits. Scales are averaged, everything within a scale is averaged, and the discriminator's loss is
+the part of real images plus that of generated ones, without ½.
+"""
 
 from __future__ import annotations
 
-import warnings
-from typing import Any, ClassVar, Literal, TypeAlias, get_args
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
-from losskit.errors import nearest
-from losskit.losses.base import Loss
-from losskit.losses.checks import check_number
-from losskit.losses.reduction import Reduction, check_reduction, reduce
 from losskit_gan.adversarial.smgan import smgan_loss
 from losskit_gan.predictions import Prediction, mean_over_scales
 
-GanType: TypeAlias = Literal["vanilla", "lsgan", "wgan", "wgan-logistic-ns", "hinge", "l1", "smgan"]
-GAN_TYPES: tuple[str, ...] = get_args(GanType)
-_WITHOUT_LABELS = ("wgan", "wgan-logistic-ns", "hinge")
+_BOTH = ("real_logits", "fake_logits")
+_FAKE = ("fake_logits",)
 
 
-def _check_gan_type(gan_type: str) -> None:
-    if gan_type not in GAN_TYPES:
-        raise ValueError(
-            f"gan_type must be one of {', '.join(GAN_TYPES)}, not {gan_type!r}"
-            + nearest(str(gan_type), GAN_TYPES)
-        )
-
-
-def _unreduced(logits: Tensor, real: bool, is_disc: bool, gan_type: str, label: float) -> Tensor:
-    sign = -1.0 if real else 1.0
-    if gan_type == "wgan":
-        return sign * logits
-    if gan_type == "wgan-logistic-ns":
-        return F.softplus(sign * logits)
-    if gan_type == "hinge":
-        return F.relu(1 + sign * logits) if is_disc else -logits
-    if gan_type == "vanilla":
-        labels = torch.full_like(logits, label)
-        return F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
-    distance = logits - label
-    return distance.abs() if gan_type == "l1" else distance.square()
-
-
-def gan_loss(
-    input: Prediction,
-    target_is_real: bool,
-    *,
-    gan_type: GanType,
-    is_disc: bool = False,
-    mask: Tensor | None = None,
-    real_label_val: float = 1.0,
-    fake_label_val: float = 0.0,
-    elementwise_mask: bool = False,
-    reduction: Reduction = "mean",
+def _discriminator(
+    on_real: Callable[[Tensor], Tensor],
+    on_fake: Callable[[Tensor], Tensor],
+    real_logits: Prediction,
+    fake_logits: Prediction,
 ) -> Tensor:
-    r"""One player's adversarial loss on one prediction.
+    real = mean_over_scales(lambda x: on_real(x).mean(), real_logits, names=_BOTH[:1])
+    return real + mean_over_scales(lambda x: on_fake(x).mean(), fake_logits, names=_BOTH[1:])
 
-    | ``gan_type`` | real | fake |
-    |---|---|---|
-    | ``vanilla`` | cross-entropy to ``real_label_val`` | … to ``fake_label_val`` |
-    | ``lsgan`` (no ½), ``l1`` | distance to ``real_label_val`` | … to ``fake_label_val`` |
-    | ``wgan`` | $-D$ | $D$ |
-    | ``wgan-logistic-ns`` | softplus(−D) | softplus(D) |
-    | ``hinge``, discriminator | max(0, 1−D) | max(0, 1+D) |
-    | ``hinge``, generator | $-D$ | $-D$ |
-    | ``smgan`` | see [`smgan_loss`][losskit_gan.adversarial.smgan.smgan_loss] | |
 
-    For both players at once, see ``losskit_gan.model.players`` (``hinge_discriminator_loss``).
+def _generator(on_fake: Callable[[Tensor], Tensor], fake_logits: Prediction) -> Tensor:
+    return mean_over_scales(lambda x: on_fake(x).mean(), fake_logits, names=_FAKE)
+
+
+def _cross_entropy(logits: Tensor, *, label: float) -> Tensor:
+    labels = torch.full_like(logits, label)
+    return F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+
+
+def vanilla_discriminator_loss(
+    real_logits: Prediction,
+    fake_logits: Prediction,
+    *,
+    real_label: float = 1.0,
+    fake_label: float = 0.0,
+) -> Tensor:
+    r"""$-\log\sigma(D(x)) - \log(1-\sigma(D(\tilde x)))$: binary cross-entropy on logits.
 
     Args:
-        input: logits: a tensor; a list, one per scale; or a list of feature lists that end with the
-            logits. Scales are averaged.
-        target_is_real: which label is wanted; the generator wants its images called real.
-        gan_type: one of the above.
-        is_disc: whether the discriminator is trained.
-        mask: 1 in the hole, ``(b, 1, h, w)``; used by ``smgan`` alone.
-        real_label_val: label of real images, for the kinds that have labels.
-        fake_label_val: label of generated images.
-        elementwise_mask: ``smgan`` as in the paper instead of as MMagic computes it.
-        reduction: ``"none"`` gives a value per logit.
+        real_logits: of real images, unbounded.
+        fake_logits: of generated images.
+        real_label: below 1 smooths (arXiv:1606.03498).
+        fake_label: target of generated images.
 
     Returns:
-        A scalar, or a tensor of the logits' shape (``smgan``: of the mask's).
+        A scalar ≥ 0; 2 ln 2 for logits of 0.
 
-    Raises:
-        TypeError: an argument has the wrong type.
-        ValueError: ``gan_type`` or ``reduction`` is unknown, or ``smgan`` lacks its mask.
-
-    Example:
-        >>> import torch
-        >>> gan_loss(torch.tensor([2.0, -1.0]), True, gan_type="hinge", is_disc=True)
-        tensor(1.)
+    References:
+        I. Goodfellow et al., "Generative Adversarial Nets", NeurIPS 2014, arXiv:1406.2661.
     """
-    _check_gan_type(gan_type)
-    check_reduction(reduction)
-    if not isinstance(target_is_real, (bool, int)):
-        raise TypeError(
-            f"target_is_real must be True or False, not {type(target_is_real).__name__}"
-        )
-    label = real_label_val if target_is_real else fake_label_val
-
-    def on_scale(logits: Tensor) -> Tensor:
-        if gan_type == "smgan":
-            values = smgan_loss(
-                logits,
-                bool(target_is_real),
-                mask,  # type: ignore[arg-type]  # None is refused there
-                is_disc=is_disc,
-                real_label=real_label_val,
-                fake_label=fake_label_val,
-                elementwise=elementwise_mask,
-            )
-        else:
-            values = _unreduced(logits, bool(target_is_real), is_disc, gan_type, label)
-        return reduce(values, reduction)
-
-    return mean_over_scales(on_scale, input, names=("input",))
+    return _discriminator(
+        partial(_cross_entropy, label=real_label),
+        partial(_cross_entropy, label=fake_label),
+        real_logits,
+        fake_logits,
+    )
 
 
-class GANLoss(Loss):
-    """One player's adversarial loss on one prediction; see [`gan_loss`][].
-
-    A term's ``loss_weight`` counts for the generator only: ``is_disc=True`` leaves it out.
+def vanilla_generator_loss(fake_logits: Prediction, *, real_label: float = 1.0) -> Tensor:
+    r"""$-\log\sigma(D(\tilde x))$: the non-saturating form, ≥ 0; ln 2 for logits of 0.
 
     Args:
-        gan_type: ``"vanilla"``, ``"lsgan"``, ``"wgan"``, ``"wgan-logistic-ns"``, ``"hinge"``,
-            ``"l1"`` or ``"smgan"``.
-        real_label_val: label of real images.
-        fake_label_val: label of generated images.
-        elementwise_mask: ``smgan`` as in the paper instead of as MMagic computes it.
-        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        fake_logits: of generated images.
+        real_label: what the generator wants them to be.
+    """
+    return _generator(partial(_cross_entropy, label=real_label), fake_logits)
 
-    Raises:
-        ValueError: an option is unknown.
+
+def lsgan_discriminator_loss(
+    real_logits: Prediction,
+    fake_logits: Prediction,
+    *,
+    real_label: float = 1.0,
+    fake_label: float = 0.0,
+) -> Tensor:
+    r"""$(D(x)-b)^2 + (D(\tilde x)-a)^2$, without the paper's ½.
+
+    Args:
+        real_logits: of real images; no sigmoid.
+        fake_logits: of generated images.
+        real_label: the paper's b.
+        fake_label: the paper's a.
+
+    Returns:
+        A scalar ≥ 0.
+
+    References:
+        X. Mao et al., "Least Squares Generative Adversarial Networks", ICCV 2017, eq. (2),
+        arXiv:1611.04076.
+    """
+    return _discriminator(
+        lambda x: (x - real_label).square(),
+        lambda x: (x - fake_label).square(),
+        real_logits,
+        fake_logits,
+    )
+
+
+def lsgan_generator_loss(fake_logits: Prediction, *, real_label: float = 1.0) -> Tensor:
+    r"""$(D(\tilde x)-c)^2 \ge 0$, without the paper's ½.
+
+    Args:
+        fake_logits: of generated images.
+        real_label: the paper's c.
+    """
+    return _generator(lambda x: (x - real_label).square(), fake_logits)
+
+
+def l1_discriminator_loss(
+    real_logits: Prediction,
+    fake_logits: Prediction,
+    *,
+    real_label: float = 1.0,
+    fake_label: float = 0.0,
+) -> Tensor:
+    r"""$|D(x)-b| + |D(\tilde x)-a| \ge 0$: LSGAN with the absolute distance.
+
+    Args:
+        real_logits: of real images.
+        fake_logits: of generated images.
+        real_label: target of real images.
+        fake_label: target of generated images.
+    """
+    return _discriminator(
+        lambda x: (x - real_label).abs(),
+        lambda x: (x - fake_label).abs(),
+        real_logits,
+        fake_logits,
+    )
+
+
+def l1_generator_loss(fake_logits: Prediction, *, real_label: float = 1.0) -> Tensor:
+    r"""$|D(\tilde x)-c| \ge 0$.
+
+    Args:
+        fake_logits: of generated images.
+        real_label: what the generator wants them to be.
+    """
+    return _generator(lambda x: (x - real_label).abs(), fake_logits)
+
+
+def wgan_discriminator_loss(real_logits: Prediction, fake_logits: Prediction) -> Tensor:
+    r"""$\overline{D(\tilde x)} - \overline{D(x)}$, unbounded: minus the Wasserstein estimate.
+
+    The critic must be kept Lipschitz: by a gradient penalty, or by spectral normalisation.
+
+    Args:
+        real_logits: of real images.
+        fake_logits: of generated images.
+
+    References:
+        M. Arjovsky, S. Chintala, L. Bottou, "Wasserstein GAN", ICML 2017, arXiv:1701.07875.
+    """
+    return _discriminator(torch.neg, lambda x: x, real_logits, fake_logits)
+
+
+def wgan_generator_loss(fake_logits: Prediction) -> Tensor:
+    r"""$-\overline{D(\tilde x)}$, unbounded.
+
+    Args:
+        fake_logits: of generated images.
+    """
+    return _generator(torch.neg, fake_logits)
+
+
+def logistic_discriminator_loss(real_logits: Prediction, fake_logits: Prediction) -> Tensor:
+    r"""$\mathrm{softplus}(-D(x)) + \mathrm{softplus}(D(\tilde x))$, StyleGAN's loss.
+
+    MMagic's ``wgan-logistic-ns``; the same number as the vanilla loss with hard labels.
+
+    Args:
+        real_logits: of real images.
+        fake_logits: of generated images.
+
+    Returns:
+        A scalar ≥ 0; 2 ln 2 for logits of 0.
+
+    References:
+        T. Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", CVPR 2020,
+        arXiv:1912.04958.
+    """
+    return _discriminator(lambda x: F.softplus(-x), F.softplus, real_logits, fake_logits)
+
+
+def logistic_generator_loss(fake_logits: Prediction) -> Tensor:
+    r"""$\mathrm{softplus}(-D(\tilde x)) \ge 0$: logistic, non-saturating.
+
+    Args:
+        fake_logits: of generated images.
+    """
+    return _generator(lambda x: F.softplus(-x), fake_logits)
+
+
+def hinge_discriminator_loss(real_logits: Prediction, fake_logits: Prediction) -> Tensor:
+    r"""$\max(0, 1-D(x)) + \max(0, 1+D(\tilde x)) \ge 0$.
+
+    Args:
+        real_logits: of real images.
+        fake_logits: of generated images.
 
     Example:
-        >>> import torch
-        >>> GANLoss("lsgan")(torch.tensor([0.5]), True)
-        tensor(0.2500)
+        >>> hinge_discriminator_loss(torch.tensor([2.0, 0.5]), torch.tensor([-3.0, 0.0]))
+        tensor(0.7500)
+
+    References:
+        J. H. Lim, J. C. Ye, "Geometric GAN", 2017, arXiv:1705.02894; T. Miyato et al., "Spectral
+        Normalization for GANs", ICLR 2018, eq. (16), arXiv:1802.05957.
     """
+    return _discriminator(
+        lambda x: F.relu(1 - x), lambda x: F.relu(1 + x), real_logits, fake_logits
+    )
 
-    loss_name: ClassVar[str | None] = "loss_gan"
 
-    def __init__(
-        self,
-        gan_type: GanType,
-        real_label_val: float = 1.0,
-        fake_label_val: float = 0.0,
-        elementwise_mask: bool = False,
-        reduction: Reduction = "mean",
-    ) -> None:
-        super().__init__()
-        _check_gan_type(gan_type)
-        check_reduction(reduction)
-        check_number("real_label_val", real_label_val)
-        check_number("fake_label_val", fake_label_val)
-        if gan_type in _WITHOUT_LABELS and (real_label_val, fake_label_val) != (1.0, 0.0):
-            # MMagic takes them in silence; a config written for it must still build.
-            warnings.warn(
-                f"gan_type={gan_type!r} has no labels: real_label_val={real_label_val!r} and "
-                f"fake_label_val={fake_label_val!r} have no effect",
-                UserWarning,
-                stacklevel=2,
-            )
-        self.gan_type = gan_type
-        self.real_label_val = real_label_val
-        self.fake_label_val = fake_label_val
-        self.elementwise_mask = elementwise_mask
-        self.reduction: Reduction = reduction
+def hinge_generator_loss(fake_logits: Prediction) -> Tensor:
+    r"""$-\overline{D(\tilde x)}$, unbounded: the generator has no margin.
 
-    def forward(
-        self,
-        input: Prediction,
-        target_is_real: bool,
-        is_disc: bool = False,
-        mask: Tensor | None = None,
-    ) -> Tensor:
-        """The loss; arguments as of [`gan_loss`][]."""
-        return gan_loss(
-            input,
-            target_is_real,
-            gan_type=self.gan_type,
-            is_disc=is_disc,
-            mask=mask,
-            real_label_val=self.real_label_val,
-            fake_label_val=self.fake_label_val,
-            elementwise_mask=self.elementwise_mask,
-            reduction=self.reduction,
-        )
+    Args:
+        fake_logits: of generated images.
+    """
+    return wgan_generator_loss(fake_logits)
 
-    def weigh(self, value: Tensor, weight: float | Tensor, /, **inputs: Any) -> Tensor:
-        """Leave the weight out for the discriminator: it balances the generator's terms."""
-        return value if inputs.get("is_disc") else value * weight
 
-    def extra_repr(self) -> str:
-        """Show the options."""
-        return f"{self.gan_type!r}, labels=({self.real_label_val}, {self.fake_label_val})"
+def smgan_discriminator_loss(
+    real_logits: Prediction,
+    fake_logits: Prediction,
+    mask: Float[Tensor, "b 1 H W"],
+    *,
+    real_label: float = 1.0,
+) -> Tensor:
+    r"""$\overline{(D(x)-1)^2} + \overline{(D(\tilde x)-b(m))^2} \ge 0$, b the blur of the mask.
+
+    Args:
+        real_logits: a patch discriminator's, of real images.
+        fake_logits: of filled images.
+        mask: 1 in the hole, 0 outside.
+        real_label: label of real images.
+
+    References:
+        As [`smgan_loss`][losskit_gan.adversarial.smgan.smgan_loss].
+    """
+    label = partial(smgan_loss, mask=mask, is_disc=True, real_label=real_label)
+    return _discriminator(
+        partial(label, target_is_real=True),
+        partial(label, target_is_real=False),
+        real_logits,
+        fake_logits,
+    )
+
+
+def smgan_generator_loss(
+    fake_logits: Prediction,
+    mask: Float[Tensor, "b 1 H W"],
+    *,
+    real_label: float = 1.0,
+    elementwise: bool = False,
+) -> Tensor:
+    r"""$(D(\tilde x) - 1)^2 \ge 0$, averaged over the hole if ``elementwise``, or else over all.
+
+    Args:
+        fake_logits: a patch discriminator's, of filled images.
+        mask: 1 in the hole, 0 outside.
+        real_label: what the generator wants them to be.
+        elementwise: as in the paper; see [`smgan_loss`][losskit_gan.adversarial.smgan.smgan_loss].
+    """
+    wanted = partial(
+        smgan_loss, target_is_real=True, mask=mask, real_label=real_label, elementwise=elementwise
+    )
+    return _generator(wanted, fake_logits)

@@ -1,174 +1,200 @@
-"""AdvLoss: DeblurGAN-v2's adversarial losses, which run the discriminator themselves."""
+"""GANLoss: one player's loss on one prediction, as configs name it."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, TypeAlias, get_args
+import warnings
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+import torch.nn.functional as F
+from torch import Tensor
 
 from losskit.errors import nearest
 from losskit.losses.base import Loss
-from losskit_gan.adversarial.formulas import gan_loss
-from losskit_gan.penalties.gradient_penalty import gradient_penalty_loss
-from losskit_gan.penalties.input_gradients import Discriminator, check_images
-from losskit_gan.predictions import Prediction, logits_per_scale
+from losskit.losses.checks import check_number
+from losskit.losses.reduction import Reduction, check_reduction, reduce
+from losskit_gan.adversarial.smgan import smgan_loss
+from losskit_gan.predictions import Prediction, mean_over_scales
 
-LossType: TypeAlias = Literal["wgan-gp", "lsgan", "gan", "ragan", "ragan-ls"]
-LOSS_TYPES: tuple[str, ...] = get_args(LossType)
-_KINDS: dict[str, Literal["vanilla", "l1", "wgan"]] = {
-    "gan": "vanilla",
-    "lsgan": "l1",
-    "wgan-gp": "wgan",
-}
-_POOL_SIZE = 50
-_LAMBDA = 10.0
+GanType: TypeAlias = Literal["vanilla", "lsgan", "wgan", "wgan-logistic-ns", "hinge", "l1", "smgan"]
+GAN_TYPES: tuple[str, ...] = get_args(GanType)
+_WITHOUT_LABELS = ("wgan", "wgan-logistic-ns", "hinge")
 
 
-class PredictionPool(nn.Module):
-    """The mean of the last ``size`` predictions, one per image.
-
-    Only each prediction's mean is kept: that is all the losses look at. The pool is a buffer, so it
-    is saved, moved and copied with the loss.
-
-    Args:
-        size: how many images' predictions.
-    """
-
-    means: Tensor
-    count: Tensor
-
-    def __init__(self, size: int = _POOL_SIZE) -> None:
-        super().__init__()
-        self.register_buffer("means", torch.zeros(size))
-        self.register_buffer("count", torch.zeros((), dtype=torch.long))
-
-    @torch.no_grad()
-    def add(self, logits: Float[Tensor, "b ..."]) -> None:
-        """Put a batch in; the oldest leave."""
-        new = logits.detach().float().reshape(len(logits), -1).mean(1).to(self.means.device)
-        size = len(self.means)
-        # The newest stand last; places not yet filled stand first and hold zeros.
-        self.means.copy_(torch.cat([self.means, new])[-size:])
-        self.count.add_(len(new)).clamp_(max=size)
-
-    def mean(self, otherwise: Float[Tensor, "b ..."]) -> Tensor:
-        """The pool's mean, or that of ``otherwise`` while the pool is empty; without gradient."""
-        pooled = self.means.sum() / self.count.clamp_min(1)
-        value = torch.where(self.count > 0, pooled.to(otherwise), otherwise.detach().mean())
-        return value.detach()
+def _check_gan_type(gan_type: str) -> None:
+    if gan_type not in GAN_TYPES:
+        raise ValueError(
+            f"gan_type must be one of {', '.join(GAN_TYPES)}, not {gan_type!r}"
+            + nearest(str(gan_type), GAN_TYPES)
+        )
 
 
-class AdvLoss(Loss):
-    r"""Adversarial loss of one player on a pair of images, as DeblurGAN-v2 defines them.
+def _unreduced(logits: Tensor, real: bool, is_disc: bool, gan_type: str, label: float) -> Tensor:
+    sign = -1.0 if real else 1.0
+    if gan_type == "wgan":
+        return sign * logits
+    if gan_type == "wgan-logistic-ns":
+        return F.softplus(sign * logits)
+    if gan_type == "hinge":
+        return F.relu(1 + sign * logits) if is_disc else -logits
+    if gan_type == "vanilla":
+        labels = torch.full_like(logits, label)
+        return F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    distance = logits - label
+    return distance.abs() if gan_type == "l1" else distance.square()
 
-    | ``loss_type`` | discriminator | generator |
+
+def gan_loss(
+    input: Prediction,
+    target_is_real: bool,
+    *,
+    gan_type: GanType,
+    is_disc: bool = False,
+    mask: Tensor | None = None,
+    real_label_val: float = 1.0,
+    fake_label_val: float = 0.0,
+    elementwise_mask: bool = False,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    r"""One player's adversarial loss on one prediction.
+
+    | ``gan_type`` | real | fake |
     |---|---|---|
-    | ``gan`` | mean of the two cross-entropies | cross-entropy to real |
-    | ``lsgan`` | mean of the two **absolute** distances to 1 and 0 (so in MMagic) | distance to 1 |
-    | ``wgan-gp`` | $\overline{D(\tilde x)} - \overline{D(x)}$ + 10 · WGAN-GP per pixel | $-\overline{D(\tilde x)}$ |
-    | ``ragan`` | cross-entropies relative to pools, halved | labels exchanged |
-    | ``ragan-ls`` | squares relative to pools, halved | signs exchanged |
+    | ``vanilla`` | cross-entropy to ``real_label_val`` | … to ``fake_label_val`` |
+    | ``lsgan`` (no ½), ``l1`` | distance to ``real_label_val`` | … to ``fake_label_val`` |
+    | ``wgan`` | $-D$ | $D$ |
+    | ``wgan-logistic-ns`` | softplus(−D) | softplus(D) |
+    | ``hinge``, discriminator | max(0, 1−D) | max(0, 1+D) |
+    | ``hinge``, generator | $-D$ | $-D$ |
+    | ``smgan`` | see [`smgan_loss`][losskit_gan.adversarial.smgan.smgan_loss] | |
 
-    The relativistic ones compare with the mean of the last 50 predictions of the other kind, which
-    carries no gradient. The discriminator's calls fill the pools; before the first one the
-    generator compares with its own batch.
-
-    The loss knows no weight: as a term of its own its ``loss_weight`` counts for whichever player
-    it is called for; as the ``gan_loss`` of a ``GANObjective``, for the generator only, like every
-    other one.
+    For both players at once, see ``losskit_gan.adversarial.formulas`` (``hinge_discriminator_loss``).
 
     Args:
-        loss_type: one of the above.
+        input: logits: a tensor; a list, one per scale; or a list of feature lists that end with the
+            logits. Scales are averaged.
+        target_is_real: which label is wanted; the generator wants its images called real.
+        gan_type: one of the above.
+        is_disc: whether the discriminator is trained.
+        mask: 1 in the hole, ``(b, 1, h, w)``; used by ``smgan`` alone.
+        real_label_val: label of real images, for the kinds that have labels.
+        fake_label_val: label of generated images.
+        elementwise_mask: ``smgan`` as in the paper instead of as MMagic computes it.
+        reduction: ``"none"`` gives a value per logit.
+
+    Returns:
+        A scalar, or a tensor of the logits' shape (``smgan``: of the mask's).
 
     Raises:
-        ValueError: ``loss_type`` is unknown.
+        TypeError: an argument has the wrong type.
+        ValueError: ``gan_type`` or ``reduction`` is unknown, or ``smgan`` lacks its mask.
 
-    References:
-        O. Kupyn et al., "DeblurGAN-v2", ICCV 2019, arXiv:1908.03826.
+    Example:
+        >>> import torch
+        >>> gan_loss(torch.tensor([2.0, -1.0]), True, gan_type="hinge", is_disc=True)
+        tensor(1.)
+    """
+    _check_gan_type(gan_type)
+    check_reduction(reduction)
+    if not isinstance(target_is_real, (bool, int)):
+        raise TypeError(
+            f"target_is_real must be True or False, not {type(target_is_real).__name__}"
+        )
+    label = real_label_val if target_is_real else fake_label_val
+
+    def on_scale(logits: Tensor) -> Tensor:
+        if gan_type == "smgan":
+            values = smgan_loss(
+                logits,
+                bool(target_is_real),
+                mask,  # type: ignore[arg-type]  # None is refused there
+                is_disc=is_disc,
+                real_label=real_label_val,
+                fake_label=fake_label_val,
+                elementwise=elementwise_mask,
+            )
+        else:
+            values = _unreduced(logits, bool(target_is_real), is_disc, gan_type, label)
+        return reduce(values, reduction)
+
+    return mean_over_scales(on_scale, input, names=("input",))
+
+
+class GANLoss(Loss):
+    """One player's adversarial loss on one prediction; see [`gan_loss`][].
+
+    A term's ``loss_weight`` counts for the generator only: ``is_disc=True`` leaves it out.
+
+    Args:
+        gan_type: ``"vanilla"``, ``"lsgan"``, ``"wgan"``, ``"wgan-logistic-ns"``, ``"hinge"``,
+            ``"l1"`` or ``"smgan"``.
+        real_label_val: label of real images.
+        fake_label_val: label of generated images.
+        elementwise_mask: ``smgan`` as in the paper instead of as MMagic computes it.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+
+    Raises:
+        ValueError: an option is unknown.
+
+    Example:
+        >>> import torch
+        >>> GANLoss("lsgan")(torch.tensor([0.5]), True)
+        tensor(0.2500)
     """
 
-    loss_name: ClassVar[str | None] = "loss_adv"
+    loss_name: ClassVar[str | None] = "loss_gan"
 
-    def __init__(self, loss_type: LossType) -> None:
+    def __init__(
+        self,
+        gan_type: GanType,
+        real_label_val: float = 1.0,
+        fake_label_val: float = 0.0,
+        elementwise_mask: bool = False,
+        reduction: Reduction = "mean",
+    ) -> None:
         super().__init__()
-        if loss_type not in LOSS_TYPES:
-            raise ValueError(
-                f"loss_type must be one of {', '.join(LOSS_TYPES)}, not {loss_type!r}"
-                + nearest(str(loss_type), LOSS_TYPES)
+        _check_gan_type(gan_type)
+        check_reduction(reduction)
+        check_number("real_label_val", real_label_val)
+        check_number("fake_label_val", fake_label_val)
+        if gan_type in _WITHOUT_LABELS and (real_label_val, fake_label_val) != (1.0, 0.0):
+            # MMagic takes them in silence; a config written for it must still build.
+            warnings.warn(
+                f"gan_type={gan_type!r} has no labels: real_label_val={real_label_val!r} and "
+                f"fake_label_val={fake_label_val!r} have no effect",
+                UserWarning,
+                stacklevel=2,
             )
-        self.loss_type = loss_type
-        if loss_type.startswith("ragan"):
-            self.fake_pool = PredictionPool()
-            self.real_pool = PredictionPool()
+        self.gan_type = gan_type
+        self.real_label_val = real_label_val
+        self.fake_label_val = fake_label_val
+        self.elementwise_mask = elementwise_mask
+        self.reduction: Reduction = reduction
 
     def forward(
         self,
-        net: Discriminator,
-        fake: Float[Tensor, "b c h w"],
-        real: Float[Tensor, "b c h w"],
-        model: Literal["discriminator", "generator"] = "discriminator",
-        fake_logits: Prediction | None = None,
-        real_logits: Prediction | None = None,
-    ) -> Float[Tensor, ""]:
-        """Run the discriminator on the images that the loss looks at and return one player's loss.
+        input: Prediction,
+        target_is_real: bool,
+        is_disc: bool = False,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """The loss; arguments as of [`gan_loss`][]."""
+        return gan_loss(
+            input,
+            target_is_real,
+            gan_type=self.gan_type,
+            is_disc=is_disc,
+            mask=mask,
+            real_label_val=self.real_label_val,
+            fake_label_val=self.fake_label_val,
+            elementwise_mask=self.elementwise_mask,
+            reduction=self.reduction,
+        )
 
-        Args:
-            net: the discriminator; returns one tensor of logits.
-            fake: generated images; detached for the discriminator.
-            real: real images; the generator's loss looks at them only if it is relativistic, and
-                then without a gradient: what it compares them with has none.
-            model: whose loss it is.
-            fake_logits: ``net(fake)``, if it is known already: saves a pass. For the discriminator,
-                of detached images.
-            real_logits: ``net(real)``, likewise.
+    def weigh(self, value: Tensor, weight: float | Tensor, /, **inputs: Any) -> Tensor:
+        """Leave the weight out for the discriminator: it balances the generator's terms."""
+        return value if inputs.get("is_disc") else value * weight
 
-        Returns:
-            A scalar, unbounded for ``wgan-gp``, else ≥ 0.
-
-        Raises:
-            TypeError: images are not floating-point tensors.
-            ValueError: ``model`` is unknown, or the discriminator has several scales.
-        """
-        check_images(fake, "fake")
-        check_images(real, "real")
-        if model not in ("discriminator", "generator"):
-            raise ValueError(f"model must be 'discriminator' or 'generator', not {model!r}")
-        is_disc = model == "discriminator"
-        if fake_logits is None:
-            fake_logits = net(fake.detach() if is_disc else fake)
-        relativistic = self.loss_type.startswith("ragan")
-        if real_logits is None and (is_disc or relativistic):
-            with torch.set_grad_enabled(is_disc and torch.is_grad_enabled()):
-                real_logits = net(real)
-        if relativistic:
-            return self._relativistic(_one_scale(fake_logits), _one_scale(real_logits), is_disc)
-        kind = _KINDS[self.loss_type]
-        if not is_disc:
-            return gan_loss(fake_logits, True, gan_type=kind)
-        assert real_logits is not None
-        both = gan_loss(fake_logits, False, gan_type=kind, is_disc=True)
-        both = both + gan_loss(real_logits, True, gan_type=kind, is_disc=True)
-        if kind != "wgan":
-            return both / 2
-        return both + _LAMBDA * gradient_penalty_loss(net, real, fake)
-
-    def _relativistic(self, on_fake: Tensor, on_real: Tensor, is_disc: bool) -> Tensor:
-        if is_disc and self.training:
-            self.fake_pool.add(on_fake)
-            self.real_pool.add(on_real)
-        above = on_real - self.fake_pool.mean(on_fake)
-        below = on_fake - self.real_pool.mean(on_real)
-        if self.loss_type == "ragan":
-            real_part = gan_loss(above, is_disc, gan_type="vanilla")
-            return (real_part + gan_loss(below, not is_disc, gan_type="vanilla")) / 2
-        sign = 1 if is_disc else -1
-        return ((above - sign).square().mean() + (below + sign).square().mean()) / 2
-
-
-def _one_scale(prediction: Prediction | None) -> Tensor:
-    scales = logits_per_scale(prediction, "net's output")  # type: ignore[arg-type]  # told there
-    if len(scales) > 1:
-        raise ValueError(f"net must return one tensor of logits, not {len(scales)} scales")
-    return scales[0]
+    def extra_repr(self) -> str:
+        """Show the options."""
+        return f"{self.gan_type!r}, labels=({self.real_label_val}, {self.fake_label_val})"

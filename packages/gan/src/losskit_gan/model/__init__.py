@@ -1,4 +1,4 @@
 """One GAN step, and `GANWithCustomizedLoss`, which makes it.
 
-Imports the losses and penalties of this package.
+Imports the objective and what penalties need to differentiate twice; no presets.
 """

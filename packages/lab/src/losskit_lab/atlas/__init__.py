@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from losskit.discovery.lazy import lazy_exports
 
 _EXPORTS = {
     "DISTORTIONS": "losskit_lab.atlas.distortions",
@@ -30,8 +31,4 @@ if TYPE_CHECKING:
     from losskit_lab.atlas.page import write_page
     from losskit_lab.atlas.subjects import ImageLoss, find_image_losses
 
-
-def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        return getattr(importlib.import_module(_EXPORTS[name]), name)
-    raise AttributeError(f"module 'losskit_lab.atlas' has no attribute {name!r}")
+__getattr__, __dir__ = lazy_exports(__name__, _EXPORTS)

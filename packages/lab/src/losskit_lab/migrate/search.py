@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from losskit import mmagic as compat
+from losskit import mmagic
 from losskit.errors import LosskitError
 from losskit.spec import LossSpec
 from losskit_lab.migrate.python_config import Note, PythonConfig
@@ -125,8 +125,8 @@ def is_loss(value: Any) -> bool:
     name = type_of(value) if isinstance(value, Mapping) else None
     if name is None:
         return False
-    ours = compat.loss_type(name)
-    if ours in compat.TYPE_ALIASES.values() or spec_of(ours) is not None:
+    ours = mmagic.loss_type(name)
+    if ours in mmagic.TYPE_ALIASES.values() or spec_of(ours) is not None:
         return True
     if not ours.endswith("Loss") or not NETWORK_KEYS.isdisjoint(value):
         return False

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from losskit import mmagic as compat
+from losskit import mmagic
 from losskit.errors import LosskitError
 from losskit.spec import LossSpec
 from losskit_lab.migrate.python_values import Unresolved
@@ -41,7 +41,7 @@ def migrated_term(path: str, found: Mapping[str, Any]) -> MigratedTerm:
         path: where it stood; its last key becomes the term's name if it has "loss" in it.
         found: the config, with a ``type``.
     """
-    name = compat.loss_type(type_of(found) or "")
+    name = mmagic.loss_type(type_of(found) or "")
     notes: list[str] = []
     arguments: dict[str, Any] = {}
     for key, value in found.items():
@@ -61,7 +61,7 @@ def migrated_term(path: str, found: Mapping[str, Any]) -> MigratedTerm:
     inputs: tuple[str, ...] = ()
     if spec is None:
         notes.append(f"no installed plugin supplies {name}: see `losskit list`")
-        arguments = compat.constructor_arguments(name, arguments, ())
+        arguments = mmagic.constructor_arguments(name, arguments, ())
     else:
         name = spec.name
         arguments, inputs = _checked(spec, arguments, notes)
@@ -70,7 +70,7 @@ def migrated_term(path: str, found: Mapping[str, Any]) -> MigratedTerm:
         if inputs:
             notes.append(f"takes the outputs {', '.join(inputs)}; data_info would rename them")
     elif isinstance(own["data_info"], Mapping):
-        aliases = compat.INPUT_ALIASES.get(name, {})
+        aliases = mmagic.INPUT_ALIASES.get(name, {})
         own["data_info"] = {
             key if key in inputs else aliases.get(key, key): value
             for key, value in own["data_info"].items()
@@ -90,9 +90,9 @@ def _checked(
         notes.append(f"unchecked: {error}")
         return dict(arguments), ()
     accepted = list(signature["arguments"])
-    renamed = compat.constructor_arguments(spec.name, arguments, accepted)
+    renamed = mmagic.constructor_arguments(spec.name, arguments, accepted)
     for key in arguments:
-        if key in compat.IGNORED_ARGUMENTS and key not in accepted:
+        if key in mmagic.IGNORED_ARGUMENTS and key not in accepted:
             notes.append(f"left out {key}: mixed precision is the trainer's")
     kept = {}
     for key, value in renamed.items():

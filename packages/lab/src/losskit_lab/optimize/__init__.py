@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from losskit.discovery.lazy import lazy_exports
 
 _EXPORTS = {
     "Descent": "losskit_lab.optimize.descent",
@@ -17,8 +18,4 @@ if TYPE_CHECKING:
     from losskit_lab.optimize.descent import Descent
     from losskit_lab.optimize.run import Run
 
-
-def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        return getattr(importlib.import_module(_EXPORTS[name]), name)
-    raise AttributeError(f"module 'losskit_lab.optimize' has no attribute {name!r}")
+__getattr__, __dir__ = lazy_exports(__name__, _EXPORTS)

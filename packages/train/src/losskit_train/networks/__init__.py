@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from losskit.discovery.lazy import lazy_exports
 
 _EXPORTS = {
     "DCGANGenerator": "losskit_train.networks.dcgan",
@@ -27,12 +28,4 @@ if TYPE_CHECKING:
     from losskit_train.networks.style import StyleGenerator
     from losskit_train.networks.super_resolver import SuperResolver
 
-
-def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        return getattr(importlib.import_module(_EXPORTS[name]), name)
-    raise AttributeError(f"module 'losskit_train.networks' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+__getattr__, __dir__ = lazy_exports(__name__, _EXPORTS)

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from losskit_gan.adversarial.formulas import GAN_TYPES, GANLoss, gan_loss
+from losskit_gan.adversarial.gan_loss import GAN_TYPES, GANLoss, gan_loss
 
 LOGITS = torch.tensor([[2.0, -1.0], [0.5, -3.0]], dtype=torch.float64)
 # By hand, for LOGITS: real/fake x discriminator/generator.

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from losskit_gan.adversarial.formulas import GANLoss
-from losskit_gan.model import players
+from losskit_gan.adversarial import formulas
+from losskit_gan.adversarial.gan_loss import GANLoss
 
 REAL = torch.tensor([2.0, -1.0, 0.5], dtype=torch.float64)
 FAKE = torch.tensor([-3.0, 0.0], dtype=torch.float64)
@@ -28,8 +28,8 @@ BY_HAND["logistic"] = BY_HAND["vanilla"]
 
 def _players(kind):
     return (
-        getattr(players, f"{kind}_discriminator_loss"),
-        getattr(players, f"{kind}_generator_loss"),
+        getattr(formulas, f"{kind}_discriminator_loss"),
+        getattr(formulas, f"{kind}_generator_loss"),
     )
 
 
@@ -62,4 +62,4 @@ def test_labels(kind):
 
 def test_message_names_the_player_s_argument():
     with pytest.raises(TypeError, match="fake_logits must hold floating-point logits"):
-        players.hinge_generator_loss(FAKE.long())
+        formulas.hinge_generator_loss(FAKE.long())

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import losskit
-from losskit_gan.adversarial.gan_loss import LOSS_TYPES, AdvLoss, PredictionPool
+from losskit_gan.deblurgan import LOSS_TYPES, AdvLoss, PredictionPool
 from losskit_gan.objective import GANObjective
 
 bce = nn.functional.binary_cross_entropy_with_logits
