@@ -8,7 +8,7 @@ import math
 import pytest
 
 import losskit
-from losskit.spec import resolve_target
+from losskit.discovery.targets import resolve_target
 from losskit.testing.case import LossCase, call
 
 

@@ -13,8 +13,9 @@ import yaml
 
 from losskit.cli.listing import example_config
 from losskit.discovery.registry import list_losses, plugins
+from losskit.discovery.targets import resolve_target
 from losskit.signatures import is_required, loss_signature
-from losskit.spec import LossSpec, resolve_target
+from losskit.spec import LossSpec
 
 _SECTIONS = ("Args", "Returns", "Raises", "Example", "Examples", "References", "Reference", "Note")
 _CROSS_REFERENCE = re.compile(r"\[(`[^`]+`)\]\[[^\]]*\]")

@@ -25,7 +25,7 @@ def test_nothing_changed_is_nothing_told() -> None:
         (builtins, "__import__", "builtins.__import__"),
         (json, "dumps", "json.dumps"),
         (sys, "excepthook", "sys.excepthook"),
-        (spec, "resolve_target", "losskit.spec.resolve_target"),
+        (spec, "resolve_target", "losskit.discovery.targets.resolve_target"),
         (spec.LossSpec, "__post_init__", "losskit.spec.LossSpec.__post_init__"),
         (spec.LossSpec, "qualified_name", "losskit.spec.LossSpec.qualified_name"),
     ],

@@ -10,7 +10,7 @@ import pytest
 
 import losskit
 from losskit.discovery.options import check_options
-from losskit.discovery.registry import preset_config
+from losskit.discovery.presets import preset_config
 from losskit.errors import ConfigError
 
 

@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
+from losskit.discovery.targets import resolve_target
 from losskit.errors import PluginError
-from losskit.spec import LossSpec, WeightsSpec, resolve_target
+from losskit.spec import LossSpec, WeightsSpec
 from losskit.text import one_line
 
 GOOD = {"name": "ALoss", "target": "a.b:C"}

@@ -13,10 +13,11 @@ import pytest
 import torch
 
 import losskit
+from losskit.discovery.targets import resolve_target
 from losskit.errors import ConfigError, WeightsError
 from losskit.objectives.build import _constructor
 from losskit.objectives.config import load_objective, read_config
-from losskit.spec import Example, resolve_target
+from losskit.spec import Example
 from losskit.testing import PluginSandbox, losskit_plugins  # noqa: F401 - a fixture
 from losskit.weights import load_weights
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import losskit_gan
-from losskit.spec import resolve_target
+from losskit.discovery.targets import resolve_target
 from losskit_gan import plugin
 
 SPECS = plugin.losskit_losses()

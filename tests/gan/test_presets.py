@@ -16,9 +16,9 @@ import yaml
 from torch import nn
 
 from losskit.cli import main
-from losskit.discovery.registry import preset_config
+from losskit.discovery.presets import preset_config
+from losskit.discovery.targets import resolve_target
 from losskit.errors import ConfigError
-from losskit.spec import resolve_target
 from losskit_gan import plugin
 from losskit_gan.model.customized import GANWithCustomizedLoss, PlainEngine
 from losskit_gan.objective import GANObjective
@@ -123,7 +123,7 @@ def test_biggan_and_sngan_share_their_losses():
 
 def test_presets_need_no_torch():
     code = (
-        "import sys; from losskit_gan import plugin; from losskit.spec import resolve_target\n"
+        "import sys; from losskit_gan import plugin; from losskit.discovery.targets import resolve_target\n"
         "[resolve_target(s.target)() for s in plugin.losskit_presets()]\n"
         "sys.exit('torch' in sys.modules)"
     )

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from losskit.cli import main
-from losskit.discovery.registry import preset_config
+from losskit.discovery.presets import preset_config
 from losskit_gan import plugin
 from losskit_gan.objective import GANObjective
 from losskit_train.config.training import load_train_config

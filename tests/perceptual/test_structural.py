@@ -10,7 +10,8 @@ import torch
 from skimage.metrics import structural_similarity
 
 from losskit.errors import RangeWarning
-from losskit_perceptual.structural import MSSSIMLoss, SSIMLoss, _power, ms_ssim, ssim
+from losskit_perceptual.multi_scale import MSSSIMLoss, _power, ms_ssim
+from losskit_perceptual.structural import SSIMLoss, ssim
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ def loss_signature(spec: LossSpec) -> dict[str, Any]:
     """A loss's constructor ``arguments`` and call ``inputs``, as parameters by name, and its ``doc``."""
 
     from losskit.discovery.registry import local_target
+    from losskit.discovery.targets import resolve_target
     from losskit.losses.base import Loss
-    from losskit.spec import resolve_target
 
     target: Any = local_target(spec) or resolve_target(spec.target)
     if not isinstance(target, type):
@@ -42,6 +42,21 @@ def _parameters(function: Any) -> dict[str, inspect.Parameter]:
     }
 
 
+def constructor_parameters(target: Any) -> dict[str, inspect.Parameter]:
+    """What the constructor of a loss takes, or a loss that is a function."""
+    if not inspect.isclass(target):
+        return dict(inspect.signature(target).parameters)
+    owner = next(base for base in target.__mro__ if "__init__" in vars(base))
+    if (owner.__module__, owner.__name__) == ("torch.nn.modules.module", "Module"):
+        return {}  # nn.Module's own takes (*args, **kwargs), only to refuse them
+    parameters = dict(inspect.signature(target.__init__).parameters)
+    parameters.pop("self", None)
+    return parameters
+
+
 def is_required(parameter: inspect.Parameter) -> bool:
     """Whether a call must give it."""
-    return parameter.default is parameter.empty
+    return parameter.default is parameter.empty and parameter.kind not in (
+        parameter.VAR_POSITIONAL,
+        parameter.VAR_KEYWORD,
+    )

@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from losskit.errors import PluginError
 from losskit.text import steers_terminals
 
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _NAME = re.compile(r"[A-Za-z][\w.-]*")
-
-
-def resolve_target(target: str) -> Any:
-    """Import what ``"module:attribute"`` names.
-
-    Raises:
-        PluginError: the module cannot be imported or has no such attribute.
-    """
-    module_name, _, attribute = target.partition(":")
-    try:
-        value: Any = importlib.import_module(module_name)
-        for part in attribute.split("."):
-            value = getattr(value, part)
-    except Exception as error:
-        from losskit.discovery.extras import explained
-
-        raise PluginError(
-            f"cannot load {target!r}: {type(error).__name__}: {explained(error)}"
-        ) from error
-    return value
 
 
 def _check_strings(spec: Any, *keys: str) -> None:

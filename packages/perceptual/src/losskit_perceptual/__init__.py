@@ -14,7 +14,7 @@ _EXPORTS = {
     "LDLLoss": "losskit_perceptual.ldl",
     "LPIPS": "losskit_perceptual.lpips",
     "LaplacianPyramidLoss": "losskit_perceptual.pyramid",
-    "MSSSIMLoss": "losskit_perceptual.structural",
+    "MSSSIMLoss": "losskit_perceptual.multi_scale",
     "PerceptualLoss": "losskit_perceptual.perceptual",
     "SSIMLoss": "losskit_perceptual.structural",
     "StyleLoss": "losskit_perceptual.style",
@@ -31,7 +31,7 @@ _EXPORTS = {
     "laplacian_pyramid": "losskit_perceptual.pyramid",
     "laplacian_pyramid_loss": "losskit_perceptual.pyramid",
     "ldl_loss": "losskit_perceptual.ldl",
-    "ms_ssim": "losskit_perceptual.structural",
+    "ms_ssim": "losskit_perceptual.multi_scale",
     "packaged_file": "losskit_perceptual.networks.packaged",
     "perceptual_distance": "losskit_perceptual.perceptual",
     "ssim": "losskit_perceptual.structural",
@@ -85,6 +85,7 @@ if TYPE_CHECKING:
     )
     from losskit_perceptual.ldl import LDLLoss, artifact_map, ldl_loss
     from losskit_perceptual.lpips import LPIPS
+    from losskit_perceptual.multi_scale import MSSSIMLoss, ms_ssim
     from losskit_perceptual.networks.families import find_recipe
     from losskit_perceptual.networks.packaged import packaged_file
     from losskit_perceptual.perceptual import PerceptualLoss, perceptual_distance
@@ -94,7 +95,7 @@ if TYPE_CHECKING:
         laplacian_pyramid_loss,
     )
     from losskit_perceptual.ssim_windows import ssim_map
-    from losskit_perceptual.structural import MSSSIMLoss, SSIMLoss, ms_ssim, ssim
+    from losskit_perceptual.structural import SSIMLoss, ssim
     from losskit_perceptual.style import StyleLoss, gram_matrix, style_distance
     from losskit_perceptual.transferal import TransferalPerceptualLoss, transferal_perceptual_loss
     from losskit_perceptual.unit_features import FeatureDistance, feature_distance

@@ -96,7 +96,7 @@ def _classic_losses() -> list[LossSpec]:
         ),
         LossSpec(
             "MSSSIMLoss",
-            "losskit_perceptual.structural:MSSSIMLoss",
+            "losskit_perceptual.multi_scale:MSSSIMLoss",
             "One minus structural similarity over several scales.",
             tags=("perceptual", "structural", "image"),
             example=f"{_EXAMPLES}:ms_ssim",

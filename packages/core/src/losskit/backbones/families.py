@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from losskit.backbones.network import FeatureNetwork, InputNorm
+from losskit.discovery.targets import resolve_target
 from losskit.errors import ConfigError, nearest
-from losskit.spec import resolve_target
 
 
 @dataclass(frozen=True)

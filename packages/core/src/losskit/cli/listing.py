@@ -177,7 +177,7 @@ def example_config(spec: LossSpec, inputs: Mapping[str, inspect.Parameter]) -> d
 
 def _required_arguments(spec: LossSpec) -> dict[str, Any]:
     """What the loss cannot be made without, with its example's values where these are plain."""
-    from losskit.spec import resolve_target
+    from losskit.discovery.targets import resolve_target
 
     needed = [n for n, p in loss_signature(spec)["arguments"].items() if is_required(p)]
     if not needed:

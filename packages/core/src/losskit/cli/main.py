@@ -172,7 +172,7 @@ def _parsed(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Names
 
 def _plugin_command(name: str) -> tuple[Callable[[argparse.ArgumentParser], None], str, str]:
     from losskit.discovery.registry import list_commands
-    from losskit.spec import resolve_target
+    from losskit.discovery.targets import resolve_target
 
     commands = {spec.name: spec for spec in list_commands() if spec.name not in BUILT_IN}
     if name in commands:

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from losskit.discovery.registry import list_backbones
+from losskit.discovery.targets import resolve_target
 from losskit.errors import ConfigError, nearest
-from losskit.spec import BackboneSpec, NetworkFile, resolve_target
+from losskit.spec import BackboneSpec, NetworkFile
 from losskit.text import one_line
 
 

@@ -7,7 +7,8 @@ import json
 from typing import Any
 
 from losskit.cli.listing import add_json, print_json, print_table
-from losskit.discovery.registry import list_presets, preset_config
+from losskit.discovery.presets import preset_config
+from losskit.discovery.registry import list_presets
 from losskit.errors import ConfigError
 
 

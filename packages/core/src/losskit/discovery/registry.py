@@ -5,11 +5,10 @@ Torch-free until a loss is made.
 
 from __future__ import annotations
 
-import inspect
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -18,7 +17,6 @@ from losskit.discovery.entry_points import Controls
 from losskit.discovery.installed import discover
 from losskit.discovery.loading import Loaded, PluginRecord
 from losskit.discovery.official import OFFICIAL_LOSSES
-from losskit.discovery.options import check_options
 from losskit.discovery.torch_losses import torch_spec
 from losskit.errors import (
     AmbiguousLossError,
@@ -29,15 +27,7 @@ from losskit.errors import (
     UnknownLossError,
     nearest,
 )
-from losskit.spec import (
-    BackboneSpec,
-    CommandSpec,
-    LossSpec,
-    PresetSpec,
-    WeightsSpec,
-    resolve_target,
-)
-from losskit.text import one_line
+from losskit.spec import BackboneSpec, CommandSpec, LossSpec, PresetSpec, WeightsSpec
 
 _T = TypeVar("_T", bound=Callable[..., Any])
 _LOCAL: dict[str, tuple[LossSpec, Any]] = {}
@@ -138,52 +128,6 @@ def list_presets() -> list[PresetSpec]:
 def list_backbones() -> list[BackboneSpec]:
     """The families of feature extractors that installed plugins supply."""
     return _specs("losskit_backbones")
-
-
-def preset_config(
-    name: str, options: Mapping[str, Any] | None = None
-) -> tuple[PresetSpec, dict[str, Any]]:
-    """A preset's spec and the config it stands for.
-
-    Args:
-        name: the preset's name, or qualified (``"gan/stylegan2"``).
-        options: its ``loss_config`` keys.
-
-    Raises:
-        ConfigError: there is no such preset, it has no such key, or a value is of the wrong kind.
-    """
-    namespace, _, bare = name.rpartition("/")
-    presets = list_presets()
-    matches = [p for p in presets if p.name == bare and namespace in ("", p.namespace)]
-    if not matches:
-        raise ConfigError(
-            f"there is no preset {name!r}{nearest(bare, [p.name for p in presets])}; "
-            "see `losskit presets`"
-        )
-    if len(matches) > 1:
-        raise ConfigError(
-            f"several plugins supply the preset {bare!r}: "
-            + ", ".join(f"{p.namespace}/{p.name}" for p in matches)
-        )
-    function = resolve_target(matches[0].target)
-    known = inspect.signature(function).parameters
-    for key in options or {}:
-        if key not in known:
-            raise ConfigError(
-                f"preset {bare!r} has no loss_config key {key!r}{nearest(str(key), known)}; "
-                f"it takes {', '.join(known) or 'none'}"
-            )
-    # A weight may be adaptive wherever it is a number; what becomes of it, its term says.
-    plain = {
-        key: value
-        for key, value in (options or {}).items()
-        if not (key.endswith("weight") and isinstance(value, Mapping))
-    }
-    check_options(f"preset {bare!r}", known, plain)
-    try:
-        return matches[0], function(**(options or {}))
-    except TypeError as error:
-        raise ConfigError(f"preset {bare!r}: {one_line(error)}") from error
 
 
 def get_spec(name: str) -> LossSpec:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 from losskit import mmagic
 from losskit.discovery.options import check_options
 from losskit.discovery.registry import get_spec, local_target
+from losskit.discovery.targets import resolve_target
 from losskit.errors import ConfigError, LosskitError, nearest
-from losskit.spec import LossSpec, resolve_target
+from losskit.signatures import constructor_parameters, is_required
+from losskit.spec import LossSpec
 from losskit.text import one_line
 
 if TYPE_CHECKING:
@@ -144,27 +146,9 @@ def _constructor(target: Any) -> list[str]:
     """The names a loss's constructor (or a function loss) takes."""
     return [
         name
-        for name, parameter in _signature(target).items()
+        for name, parameter in constructor_parameters(target).items()
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     ]
-
-
-def _signature(target: Any) -> dict[str, inspect.Parameter]:
-    if not inspect.isclass(target):
-        return dict(inspect.signature(target).parameters)
-    owner = next(base for base in target.__mro__ if "__init__" in vars(base))
-    if (owner.__module__, owner.__name__) == ("torch.nn.modules.module", "Module"):
-        return {}  # nn.Module's own takes (*args, **kwargs), only to refuse them
-    parameters = dict(inspect.signature(target.__init__).parameters)
-    parameters.pop("self", None)
-    return parameters
-
-
-def _is_required(parameter: inspect.Parameter) -> bool:
-    return parameter.default is parameter.empty and parameter.kind not in (
-        parameter.VAR_POSITIONAL,
-        parameter.VAR_KEYWORD,
-    )
 
 
 def _make(spec: LossSpec, target: Any, arguments: Mapping[str, Any]) -> nn.Module:
@@ -172,9 +156,9 @@ def _make(spec: LossSpec, target: Any, arguments: Mapping[str, Any]) -> nn.Modul
 
     accepted = _constructor(target)
     arguments = mmagic.constructor_arguments(spec.name, arguments, accepted)
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in _signature(target).values())
-    for key, parameter in _signature(target).items():
-        if inspect.isclass(target) and key not in arguments and _is_required(parameter):
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in constructor_parameters(target).values())
+    for key, parameter in constructor_parameters(target).items():
+        if inspect.isclass(target) and key not in arguments and is_required(parameter):
             raise ConfigError(
                 f"{spec.name} needs the argument {key!r}; see `losskit show {spec.name}`"
             )
@@ -186,7 +170,7 @@ def _make(spec: LossSpec, target: Any, arguments: Mapping[str, Any]) -> nn.Modul
                 f"{spec.name} has no argument {key!r}{nearest(str(key), [*accepted, *ROUTING_KEYS])}; "
                 f"it takes {', '.join(accepted) or 'none'}"
             )
-    check_options(spec.name, _signature(target), arguments)
+    check_options(spec.name, constructor_parameters(target), arguments)
     try:
         if not inspect.isclass(target):
             return FunctionLoss(target, **arguments)

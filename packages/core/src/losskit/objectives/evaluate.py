@@ -37,10 +37,7 @@ def term_values(
         if factor is None:
             continue
         with torch.set_grad_enabled(torch.is_grad_enabled() and not term.monitor):
-            if torch.compiler.is_compiling():
-                parts = _weighted_parts(term, outputs, factor)
-            else:
-                parts = _named_on_error(term, outputs, factor)
+            parts = _weighted_parts(term, outputs, factor)
         if parts is not None:
             values.append((term, parts))
     return [(term, _balanced(term, parts, values, outputs)) for term, parts in values]
@@ -71,23 +68,18 @@ def _balanced(
 def _weighted_parts(
     term: Term, outputs: Mapping[str, Any], factor: float | Tensor
 ) -> dict[str, Tensor] | None:
-    if term.self_routed:  # does its own routing and weight, and may say that it does not count now
-        result: Tensor | None = term.loss(outputs)
-        return None if result is None else {term.name: result * _of_type(factor, result)}
-    inputs = term.route(outputs)
-    return {
-        name: term.weigh(value, _of_type(factor, value), inputs)
-        for name, value in term.parts(inputs).items()
-    }
-
-
-def _named_on_error(
-    term: Term, outputs: Mapping[str, Any], factor: float | Tensor
-) -> dict[str, Tensor] | None:
-    """The parts; an error about an argument says, on a line of its own, which term it came from."""
     try:
-        return _weighted_parts(term, outputs, factor)
-    except (ValueError, TypeError) as error:
+        if (
+            term.self_routed
+        ):  # does its own routing and weight, and may say that it does not count now
+            result: Tensor | None = term.loss(outputs)
+            return None if result is None else {term.name: result * _of_type(factor, result)}
+        inputs = term.route(outputs)
+        return {
+            name: term.weigh(value, _of_type(factor, value), inputs)
+            for name, value in term.parts(inputs).items()
+        }
+    except (ValueError, TypeError) as error:  # of an argument: which term's it is, it cannot know
         error.add_note(f"This is of the term {term.name} ({term.type_name}).")
         raise
 

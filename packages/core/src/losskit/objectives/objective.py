@@ -13,8 +13,9 @@ from losskit.backbones import shared_features
 from losskit.errors import ConfigError, MissingOutputError, nearest
 from losskit.objectives.adaptive_weight import AdaptiveWeight, gradient_norm
 from losskit.objectives.evaluate import Factors, term_values
+from losskit.objectives.graph_breaks import leaves_graph, must_be_one_graph
 from losskit.objectives.nonfinite import NonFiniteGuard
-from losskit.objectives.step_count import CompiledStepCount, must_be_one_graph
+from losskit.objectives.step_count import CompiledStepCount
 from losskit.objectives.term import Term
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class ObjectiveOutput(NamedTuple):
     logs: dict[str, Tensor]
 
 
+@leaves_graph("_factors_outside_the_graph", "_step")
 class Objective(CompiledStepCount):
     """A sum of weighted losses over a model's outputs.
 
@@ -115,12 +117,12 @@ class Objective(CompiledStepCount):
                 f"(pred=..., target=...), not {type(outputs).__name__}"
             )
         outputs = {**(outputs or {}), **more}
-        if self._adaptive and torch.compiler.is_compiling() and not _must_be_one_graph():
+        if self._adaptive and torch.compiler.is_compiling() and not must_be_one_graph():
             return self._step(outputs)
         return self._step_in_the_graph(outputs)
 
     def _step(self, outputs: Mapping[str, Any]) -> ObjectiveOutput:
-        """A step that compiled code leaves its graph for, marked below.
+        """A step that compiled code leaves its graph for.
 
         Adaptive weights differentiate in the middle of a step, which the compiler would otherwise
         try again, in vain, at each step.
@@ -140,7 +142,7 @@ class Objective(CompiledStepCount):
         if not self._scheduled:
             self.count_in_graph()
             return (1.0,) * len(self.terms)
-        if not _must_be_one_graph():
+        if not must_be_one_graph():
             return self._factors_outside_the_graph(outputs)
         if "iteration" not in outputs:
             raise ConfigError(
@@ -295,20 +297,6 @@ class Objective(CompiledStepCount):
         )
 
         return report(self, batches, wrt, ratio=ratio)
-
-
-def _must_be_one_graph() -> bool:
-    # While torch.compile traces, this is called for real. Importing the compiler takes seconds, so
-    # the functions that break the graph are marked here and not where they are written.
-    for name in ("_factors_outside_the_graph", "_step"):
-        method = getattr(Objective, name)
-        if not hasattr(method, "_torchdynamo_disable"):
-            setattr(Objective, name, torch.compiler.disable(method))  # type: ignore[no-untyped-call]
-    return must_be_one_graph()
-
-
-# All that torch.compiler.assume_constant_result does.
-_must_be_one_graph._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _has_extra_state(module: nn.Module) -> bool:

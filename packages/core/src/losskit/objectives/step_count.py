@@ -88,18 +88,3 @@ class CompiledStepCount(StepCount):
 def _count(buffer: Tensor) -> Tensor:
     """Its count; 0 where the two numbers do not belong together, as of memory nobody wrote to."""
     return torch.where(buffer.sum() == _WRITTEN, buffer[0], 0)
-
-
-def must_be_one_graph() -> bool:
-    """Whether the code being compiled may not leave its graph (``fullgraph=True``).
-
-    PyTorch has no public way to ask. Where the private one is missing the answer is yes: staying in
-    the graph always works, at the price of compiling more often.
-    """
-    try:
-        from torch._dynamo.symbolic_convert import InstructionTranslator
-
-        translator: Any = InstructionTranslator.current_tx()
-        return bool(translator.one_graph or translator.error_on_graph_break)
-    except (ImportError, AttributeError):
-        return True

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from losskit.discovery.registry import get_spec, local_target
+from losskit.discovery.targets import resolve_target
 from losskit.objectives.build import create
-from losskit.spec import Example, LossSpec, resolve_target
+from losskit.spec import Example, LossSpec
 from losskit.text import one_line
 
 SEED = 20_240_229

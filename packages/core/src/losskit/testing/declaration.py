@@ -12,11 +12,12 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from losskit.discovery.targets import resolve_target
 from losskit.errors import ConfigError
 from losskit.hookspecs import API_VERSION
 from losskit.losses.base import input_parameters
 from losskit.objectives.build import build
-from losskit.spec import Example, resolve_target
+from losskit.spec import Example
 from losskit.testing.case import (
     SEED,
     LossCase,

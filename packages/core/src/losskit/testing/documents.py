@@ -6,9 +6,9 @@ import inspect
 import re
 from typing import Any
 
+from losskit.discovery.targets import resolve_target
 from losskit.errors import LosskitError
 from losskit.losses.base import Loss
-from losskit.spec import resolve_target
 from losskit.testing.case import LossCase, explained, fail_unless
 from losskit.testing.checks import check
 

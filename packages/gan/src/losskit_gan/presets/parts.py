@@ -34,7 +34,7 @@ def preset_losses(name: str, loss_config: Mapping[str, Any] | None = None) -> di
         >>> sorted(preset_losses("stylegan2", {"r1_loss_weight": 8.0}))
         ['disc_auxiliary_loss', 'gan_loss', 'gen_auxiliary_loss']
     """
-    from losskit.discovery.registry import preset_config
+    from losskit.discovery.presets import preset_config
 
     config = preset_config(name, loss_config)[1]
     unplaced = sorted(set(config).difference(LOSSES, TRAINING, SOURCES))

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from losskit.discovery.registry import get_spec, list_backbones, list_losses
+from losskit.discovery.targets import resolve_target
 from losskit.errors import ConfigError
 from losskit.losses.base import has_components, input_parameters
 from losskit.mmagic import constructor_arguments
 from losskit.objectives.build import create
 from losskit.signatures import is_required, loss_signature
-from losskit.spec import Example, LossSpec, resolve_target
+from losskit.spec import Example, LossSpec
 from losskit.text import one_line
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from losskit.discovery.registry import list_presets
+from losskit.discovery.targets import resolve_target
 from losskit.errors import ConfigError
 from losskit.objectives.config import read_config
-from losskit.spec import resolve_target
 from losskit_lab.migrate import basicsr as migrate_basicsr
 from losskit_lab.migrate.mmagic import draft_of
 from losskit_lab.migrate.mmagic_models import DISC_TYPES, model_class

@@ -41,7 +41,7 @@ def load_network(arguments: argparse.Namespace) -> nn.Module | None:
         )
     from torch import nn
 
-    from losskit.spec import resolve_target
+    from losskit.discovery.targets import resolve_target
 
     sys.path.insert(0, str(Path.cwd()))
     with one_line_errors(f"--latent-network {arguments.latent_network}"):

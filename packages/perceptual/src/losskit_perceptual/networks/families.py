@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 from torchvision import models
 
@@ -24,6 +23,7 @@ from losskit_perceptual.networks.pretrained import (
     load_into,
     norm_of,
     seed_for,
+    torch_hub_file,
 )
 
 
@@ -123,8 +123,7 @@ def timm_file(name: str) -> NetworkFile:
         return hub_file(config.hf_hub_id, _timm_files(config.hf_hub_filename), fetch)
     if config is None or not config.url:
         raise ValueError(f"timm has no weights for {name!r}")
-    path = Path(torch.hub.get_dir()) / "checkpoints" / config.url.rsplit("/", 1)[-1]
-    return NetworkFile(str(path), path.is_file(), config.url, fetch)
+    return torch_hub_file(config.url, fetch)
 
 
 def timm_names() -> list[str]:

@@ -74,11 +74,19 @@ def file_of(name: str) -> NetworkFile:
 
 
 def _file(model: str, entry: Any) -> NetworkFile:
-    path = Path(torch.hub.get_dir()) / "checkpoints" / entry.url.rsplit("/", 1)[-1]
     call = f"torchvision.models.{model}(weights='{entry.name}')"
-    return NetworkFile(
-        str(path), path.is_file(), entry.url, f'python -c "import torchvision; {call}"'
-    )
+    return torch_hub_file(entry.url, f'python -c "import torchvision; {call}"')
+
+
+def torch_hub_file(url: str, fetch: str) -> NetworkFile:
+    """A file where ``torch.hub`` keeps what it fetches from an address.
+
+    Args:
+        url: the address.
+        fetch: a command that fetches it.
+    """
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    return NetworkFile(str(path), path.is_file(), url, fetch)
 
 
 def state_dict(model: str, weights: str | Path) -> dict[str, Tensor]:

@@ -26,7 +26,7 @@ def with_training_of_preset(data: Mapping[str, Any]) -> dict[str, Any]:
     # A config that says everything, as those in checkpoints do, needs no plugin that has the preset.
     if not isinstance(name, str) or not isinstance(options, Mapping) or _is_complete(result):
         return result
-    from losskit.discovery.registry import preset_config
+    from losskit.discovery.presets import preset_config
 
     preset = preset_config(name, options)[1]
     for key in TRAINING:

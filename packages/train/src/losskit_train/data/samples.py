@@ -8,7 +8,7 @@ number of loading processes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,7 +87,7 @@ class Samples(Dataset[dict[str, Tensor]]):
         sample = self._real(real)
         if config.task == "super-resolution":
             small = shrink(real[None].float().div(255), config.scale)[0]
-            sample["lq"] = self._scaled(small)
+            sample["lq"] = in_range(small, config.value_range)
         elif config.task == "inpainting":
             sample |= with_hole(sample["real_imgs"], config, random)
         return sample
@@ -97,11 +97,13 @@ class Samples(Dataset[dict[str, Tensor]]):
         return {"real_imgs": ranged, "target": ranged}
 
     def _ranged(self, image: Tensor) -> Tensor:
-        return self._scaled(image.float().div(255))
+        return in_range(image.float().div(255), self.config.value_range)
 
-    def _scaled(self, image: Tensor) -> Tensor:
-        low, high = self.config.value_range
-        return image * (high - low) + low
+
+def in_range(images: Tensor, value_range: Sequence[float]) -> Tensor:
+    """Images in [0, 1] as values from black to white of ``data.value_range``."""
+    low, high = value_range
+    return images * (high - low) + low
 
 
 def with_hole(image: Tensor, config: DataConfig, random: np.random.Generator) -> dict[str, Tensor]:
@@ -118,7 +120,28 @@ def shrink(images: Tensor, scale: int) -> Tensor:
     """
     size = (images.shape[-2] // scale, images.shape[-1] // scale)
     small = F.interpolate(images, size=size, mode="bicubic", antialias=True, align_corners=False)
-    return small.clamp(0, 1).mul(255).round().div(255)
+    return eight_bits(small)
+
+
+def eight_bits(images: Tensor) -> Tensor:
+    """What is read of a saved picture."""
+    return images.clamp(0, 1).mul(255).round().div(255)
+
+
+def scale_of(lq: Tensor, real: Tensor, name: str) -> int:
+    """How much larger an image is than its input.
+
+    Raises:
+        DataError: no whole number of times.
+    """
+    small, large = lq.shape[-2:], real.shape[-2:]
+    scale = max(1, large[0] // small[0])
+    if [side * scale for side in small] != list(large):
+        raise DataError(
+            f"{name} is {large[1]}x{large[0]} and its input {small[1]}x{small[0]}: "
+            "the image must be a whole multiple of its input"
+        )
+    return scale
 
 
 def square(image: Tensor, config: DataConfig, random: np.random.Generator) -> Tensor:
@@ -138,13 +161,7 @@ def _paired_crop(
     images: tuple[Tensor, ...], config: DataConfig, random: np.random.Generator, name: str
 ) -> tuple[Tensor, Tensor]:
     lq, real = images
-    ratio = real.shape[-1] / lq.shape[-1]
-    if ratio != int(ratio) or real.shape[-2] != lq.shape[-2] * ratio:
-        raise DataError(
-            f"{name} is {real.shape[-1]}x{real.shape[-2]} and its input {lq.shape[-1]}x"
-            f"{lq.shape[-2]}: the image must be a whole multiple of its input"
-        )
-    scale = int(ratio)
+    scale = scale_of(lq, real, name)
     if config.size % scale:
         raise DataError(f"data.size {config.size} is no multiple of {scale}, the scale of {name}")
     side = config.size // scale

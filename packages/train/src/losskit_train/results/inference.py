@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from losskit.errors import ConfigError
 from losskit.images.files import SUFFIXES, visible_files
 from losskit_train.config.training import TrainConfig, check_folder, load_train_config
-from losskit_train.data.samples import with_hole
+from losskit_train.data.samples import in_range, with_hole
 from losskit_train.data.sources import decode
 from losskit_train.output import sampling
 from losskit_train.output.maker import Maker
@@ -147,8 +147,8 @@ def _from_images(maker: Maker, inputs: Path, out: Path, as_grid: bool) -> list[P
 
 
 def _item(path: Path, config: TrainConfig, seed: list[int]) -> dict[str, Tensor]:
-    low, high = config.data.value_range
-    image = decode(path, config.data.channels).float().div(255) * (high - low) + low
+    decoded = decode(path, config.data.channels).float().div(255)
+    image = in_range(decoded, config.data.value_range)
     if not _with_holes(config):
         return {"lq": image}
     random = np.random.default_rng(seed)

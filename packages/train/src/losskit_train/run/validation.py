@@ -18,8 +18,8 @@ from losskit.objectives.scoring import Scorer
 from losskit.text import one_line
 from losskit_gan.penalties.double_backward import as_written
 from losskit_train.config.training import TrainConfig
-from losskit_train.data.samples import shrink, with_hole
-from losskit_train.data.sources import DataError, open_source
+from losskit_train.data.samples import eight_bits, in_range, scale_of, shrink, with_hole
+from losskit_train.data.sources import open_source
 from losskit_train.output import sampling
 from losskit_train.output.maker import Maker
 from losskit_train.run import checkpoints
@@ -80,7 +80,7 @@ class Validation:
         item = self._item(0, most=_MODULUS)
         maker = self._maker(generator, torch.device("cpu"))
         self._made(maker, [item], [name])
-        truth = _eight_bits(self._unit(self._item(0, most=_TRIAL)["real_imgs"]))
+        truth = eight_bits(self._unit(self._item(0, most=_TRIAL)["real_imgs"]))
         self._scores(truth[None], truth[None], [name])
 
     def __call__(
@@ -140,7 +140,8 @@ class Validation:
             return False
         value = values[f"val_{self.section.keep_best}"]
         known = best is not None and best.get("of") == self._identity()
-        return math.isfinite(value) and not (known and best["value"] <= value)  # type: ignore[index]
+        rival: float = best["value"] if best is not None and known else math.inf
+        return math.isfinite(value) and value < rival
 
     def record(self, values: Mapping[str, float]) -> dict[str, Any]:
         """What to write beside a checkpoint that is the best so far."""
@@ -177,7 +178,7 @@ class Validation:
         images = self.source[index]
         real, scale = images[-1], data.scale if data.task == "super-resolution" else 1
         if data.task == "paired":
-            scale = _scale(images, self.source.names[index])
+            scale = scale_of(images[0], real, f"validate: {self.source.names[index]}")
         sides = [side // scale for side in real.shape[-2:]]  # of the input
         if self.section.size:
             sides = [min(side, self.section.size // scale) for side in sides]
@@ -205,8 +206,7 @@ class Validation:
         return item
 
     def _ranged(self, image: Tensor) -> Tensor:
-        low, high = self.config.data.value_range
-        return image * (high - low) + low
+        return in_range(image, self.config.data.value_range)
 
     def _unit(self, image: Tensor) -> Tensor:
         return sampling.unit_range(image, self.config.data.value_range)
@@ -215,13 +215,13 @@ class Validation:
         self, maker: Maker, items: Sequence[_Item], names: Sequence[str]
     ) -> dict[str, list[float]]:
         pred = self._made(maker, items, names)
-        truth = torch.stack([_eight_bits(self._unit(item["real_imgs"])) for item in items])
+        truth = torch.stack([eight_bits(self._unit(item["real_imgs"])) for item in items])
         return self._scores(pred, truth.to(maker.device), names)
 
     def _made(self, maker: Maker, items: Sequence[_Item], names: Sequence[str]) -> Tensor:
         try:
             with as_written(twice=False):  # each size would be compiled anew
-                images = torch.stack([_eight_bits(image) for image in maker(items)])
+                images = torch.stack([eight_bits(image) for image in maker(items)])
         except (ValueError, TypeError, RuntimeError, KeyError) as error:
             raise ConfigError(
                 f"validate: the generator fails on {names[0]} ({one_line(error):.200}): "
@@ -249,27 +249,6 @@ class Validation:
             raise ConfigError(f"validate: {names[0]}: {error}") from error
 
 
-def _eight_bits(image: Tensor) -> Tensor:
-    """What is read of a saved picture."""
-    return image.clamp(0, 1).mul(255).round().div(255)
-
-
 def _part(image: Tensor, begins: Sequence[int], sides: Sequence[int], scale: int) -> Tensor:
     (top, left), (height, width) = begins, sides
     return image[:, top * scale : (top + height) * scale, left * scale : (left + width) * scale]
-
-
-def _scale(images: Sequence[Tensor], name: str) -> int:
-    """How much larger a pair's image is than its input.
-
-    Raises:
-        DataError: no whole number of times.
-    """
-    small, large = images[0].shape[-2:], images[-1].shape[-2:]
-    scale = max(1, large[0] // small[0])
-    if [side * scale for side in small] != list(large):
-        raise DataError(
-            f"validate: {name} is {large[1]}x{large[0]} and its input {small[1]}x{small[0]}: "
-            "the image must be a whole multiple of its input"
-        )
-    return scale
