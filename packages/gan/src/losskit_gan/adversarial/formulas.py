@@ -36,7 +36,8 @@ def _generator(on_fake: Callable[[Tensor], Tensor], fake_logits: Prediction) -> 
     return mean_over_scales(lambda x: on_fake(x).mean(), fake_logits, names=_FAKE)
 
 
-def _cross_entropy(logits: Tensor, *, label: float) -> Tensor:
+def cross_entropy(logits: Tensor, *, label: float) -> Tensor:
+    """Binary cross-entropy of each logit to one label."""
     labels = torch.full_like(logits, label)
     return F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
 
@@ -63,8 +64,8 @@ def vanilla_discriminator_loss(
         I. Goodfellow et al., "Generative Adversarial Nets", NeurIPS 2014, arXiv:1406.2661.
     """
     return _discriminator(
-        partial(_cross_entropy, label=real_label),
-        partial(_cross_entropy, label=fake_label),
+        partial(cross_entropy, label=real_label),
+        partial(cross_entropy, label=fake_label),
         real_logits,
         fake_logits,
     )
@@ -77,7 +78,7 @@ def vanilla_generator_loss(fake_logits: Prediction, *, real_label: float = 1.0) 
         fake_logits: of generated images.
         real_label: what the generator wants them to be.
     """
-    return _generator(partial(_cross_entropy, label=real_label), fake_logits)
+    return _generator(partial(cross_entropy, label=real_label), fake_logits)
 
 
 def lsgan_discriminator_loss(

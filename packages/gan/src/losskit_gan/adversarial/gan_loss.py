@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -13,6 +12,7 @@ from losskit.errors import nearest
 from losskit.losses.base import Loss
 from losskit.losses.checks import check_number
 from losskit.losses.reduction import Reduction, check_reduction, reduce
+from losskit_gan.adversarial.formulas import cross_entropy
 from losskit_gan.adversarial.smgan import smgan_loss
 from losskit_gan.predictions import Prediction, mean_over_scales
 
@@ -38,8 +38,7 @@ def _unreduced(logits: Tensor, real: bool, is_disc: bool, gan_type: str, label: 
     if gan_type == "hinge":
         return F.relu(1 + sign * logits) if is_disc else -logits
     if gan_type == "vanilla":
-        labels = torch.full_like(logits, label)
-        return F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+        return cross_entropy(logits, label=label)
     distance = logits - label
     return distance.abs() if gan_type == "l1" else distance.square()
 

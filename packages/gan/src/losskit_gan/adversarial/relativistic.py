@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from losskit.errors import nearest
 from losskit.losses.base import Loss
+from losskit_gan.adversarial.formulas import cross_entropy
 from losskit_gan.predictions import Prediction, mean_over_scales
 
 RelativisticKind: TypeAlias = Literal["rpgan", "ragan", "ralsgan"]
@@ -32,6 +32,7 @@ def rpgan_discriminator_loss(real_logits: Prediction, fake_logits: Prediction) -
         ValueError: the shapes differ.
 
     Example:
+        >>> import torch
         >>> rpgan_discriminator_loss(torch.zeros(2), torch.zeros(2))
         tensor(0.6931)
 
@@ -112,7 +113,7 @@ def ragan_generator_loss(
 
 
 def _entropy(logits: Tensor, label: float) -> Tensor:
-    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
+    return cross_entropy(logits, label=label).mean()
 
 
 def ralsgan_discriminator_loss(real_logits: Prediction, fake_logits: Prediction) -> Tensor:
@@ -174,6 +175,7 @@ class RelativisticGANLoss(Loss):
         ValueError: ``kind`` is unknown, or labels are given to a kind that has none.
 
     Example:
+        >>> import torch
         >>> RelativisticGANLoss("ragan").generator(torch.zeros(2), torch.zeros(3))
         tensor(1.3863)
     """
