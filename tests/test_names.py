@@ -20,11 +20,21 @@ PACKAGES = (
 )
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+def rooms() -> list[str]:
+    """The packages and every package inside them."""
+    found = list(PACKAGES)
+    for package in PACKAGES:
+        path = importlib.import_module(package).__path__
+        found += [i.name for i in pkgutil.walk_packages(path, f"{package}.") if i.ispkg]
+    return found
+
+
+@pytest.mark.parametrize("package", rooms())
 def test_no_public_name_is_that_of_a_module(package: str) -> None:
     """The module would hide the function once anything imports it."""
     module = importlib.import_module(package)
-    assert not {info.name for info in pkgutil.iter_modules(module.__path__)} & set(module.__all__)
+    names = set(getattr(module, "__all__", ()))
+    assert not {info.name for info in pkgutil.iter_modules(module.__path__)} & names
 
 
 # In a process of its own: what is imported stays imported.

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from losskit import BackboneSpec
-from losskit.cli.main import main
+from losskit.cli import main
 from losskit.cli.networks import default_networks, find_network, known_networks
 from losskit.errors import ConfigError, WeightsError
 from losskit.spec import NetworkFile
@@ -378,3 +378,16 @@ def test_a_family_without_recipes_is_no_backbone() -> None:
         BackboneSpec("mine", files="a:b", networks="vgg19")
     with pytest.raises(ValueError, match="networks must not hold control characters"):
         BackboneSpec("mine", files="a:b", networks=("\x1b[31m",))
+
+
+@pytest.mark.parametrize("action", ["pull", "verify", "path"])
+def test_networks_of_other_libraries_are_theirs_to_fetch(home, capsys, action) -> None:
+    """A name that `weights list` shows is never answered with 'there are no weights'."""
+    assert main(["weights", action, "torchvision/alexnet"]) == 1
+    file = find_network("torchvision/alexnet").file
+    assert file is not None
+    assert f"fetched by its own library: run `{file.fetch}`" in capsys.readouterr().err
+    Path(file.path).parent.mkdir(parents=True)
+    Path(file.path).touch()
+    assert main(["weights", action, "torchvision/alexnet"]) == 1
+    assert f"is here: {file.path}" in capsys.readouterr().err

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import json
 import re
 import shlex
+import warnings
 from pathlib import Path
 
 import pytest
 from doccommands import parse_losskit
 
 import losskit
-from losskit.cli.main import BUILT_IN, main
+from losskit.cli.arguments import parse_range
+from losskit.cli.dispatch import BUILT_IN, main
 from losskit.discovery.registry import list_commands
-from losskit.errors import LosskitError
+from losskit.errors import LosskitError, RangeWarning
 from losskit.text import printable
 
 COMMANDS = [*BUILT_IN, *(spec.name for spec in list_commands())]
@@ -122,3 +126,63 @@ def test_what_is_no_control_character_is_taken() -> None:
 def test_a_new_line_hides_no_control_character() -> None:
     with pytest.raises(ValueError, match=r"LossSpec.paper must not hold control"):
         losskit.LossSpec("Net", "a:b", paper="two\nlines \x1b[31m")
+
+
+@pytest.mark.parametrize("words", [("show", "NoSuchLoss"), ("weights", "path", "no-such-weights")])
+def test_with_json_an_error_is_json_too(words: tuple[str, ...], capsys) -> None:
+    assert main([*words, "--json"]) == 1
+    out, err = capsys.readouterr()
+    text = json.loads(out)["error"]
+    assert words[-1] in text
+    assert err == f"losskit: {text}\n"
+
+
+def test_a_listing_without_a_match_is_1_as_json_too(capsys) -> None:
+    assert main(["list", "no such words"]) == 1
+    assert main(["list", "no such words", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == {"schema": 1, "losses": []}
+
+
+@pytest.mark.parametrize(("asked", "meant"), [("L1", "L1Loss"), ("charb", "CharbonnierLoss")])
+def test_the_beginning_of_a_name_is_enough_to_be_told_it(asked: str, meant: str, capsys) -> None:
+    assert main(["show", asked]) == 1
+    assert f"did you mean {meant!r}?" in capsys.readouterr().err
+
+
+def test_options_are_written_in_full(capsys) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["list", "--plug", "core"])
+    assert stop.value.code == 2
+    assert "unrecognized arguments: --plug" in capsys.readouterr().err
+
+
+def test_a_value_may_begin_with_a_minus(monkeypatch) -> None:
+    given = []
+
+    def configure(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--range", type=parse_range)
+        parser.add_argument("--seed", type=int)
+        parser.add_argument("--json", action="store_true")
+        parser.set_defaults(run=lambda arguments: given.append(arguments) or 0)
+
+    monkeypatch.setitem(BUILT_IN, "try", ("losskit.cli.doctor:configure", "", ""))
+    monkeypatch.setattr("losskit.cli.doctor.configure", configure)
+    assert main(["try", "--json", "--range", "-1,1", "--seed", "-3"]) == 0
+    assert (given[0].range, given[0].seed, given[0].json) == ((-1, 1), -3, True)
+
+
+def test_warnings_of_ours_are_one_line_without_a_source_line(monkeypatch) -> None:
+    def configure(parser: argparse.ArgumentParser) -> None:
+        def run(_: object) -> int:
+            texts.append(warnings.formatwarning(RangeWarning("two\nlines"), RangeWarning, "f", 1))
+            texts.append(warnings.formatwarning(UserWarning("theirs"), UserWarning, "f.py", 1, ""))
+            return 0
+
+        parser.set_defaults(run=run)
+
+    texts: list[str] = []
+    before = warnings.formatwarning
+    monkeypatch.setattr("losskit.cli.doctor.configure", configure)
+    assert main(["doctor"]) == 0
+    assert texts == ["losskit: two lines\n", "f.py:1: UserWarning: theirs\n"]
+    assert warnings.formatwarning is before

@@ -11,7 +11,7 @@ from PIL import Image
 
 import losskit
 import losskit_lab
-from losskit.cli.main import main
+from losskit.cli import main
 from losskit.cli.strict_json import strict_json
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from losskit import WeightsSpec
-from losskit.cli.main import main
+from losskit.cli import main
 from losskit.errors import WeightsError
 from losskit.weights import (
     cache_dir,

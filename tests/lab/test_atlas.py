@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 import losskit
-from losskit.cli.main import main
+from losskit.cli import main
 from losskit.cli.svg import STYLE
 from losskit.images.pixels import as_picture
 from losskit_lab.atlas import DISTORTIONS, ImageLoss, find_image_losses, measure_loss
@@ -667,3 +667,28 @@ def test_cost_is_measured_beside_a_tracers_tensors() -> None:
     image = torch.rand(1, 3, 8, 8)
     assert _kept(lambda pred, target: (pred - target).square().mean(), image, image) >= image.nbytes
     del imagined
+
+
+def test_a_page_is_written_anew_over_an_older_one(core_only, tmp_path, capsys) -> None:
+    out = tmp_path / "atlas"
+    atlas = ["atlas", "--size", "16", "--out", str(out), "--loss"]
+    assert main([*atlas, "L1Loss"]) == 0
+    assert "What 1 installed loss sees" in (out / "index.html").read_text()
+    (out / "curves" / "notes.txt").write_text("mine")
+    assert main([*atlas, "MSELoss"]) == 0
+    assert {p.name for p in (out / "curves").iterdir()} == {"MSELoss.svg", "notes.txt"}
+    assert not list((out / "gradients").glob("L1Loss*"))
+
+
+def test_pictures_of_others_stay(core_only, tmp_path) -> None:
+    (tmp_path / "curves").mkdir()
+    (tmp_path / "curves" / "L9Loss.svg").write_text("mine")
+    assert main(["atlas", "--size", "16", "--loss", "L1Loss", "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "curves" / "L9Loss.svg").read_text() == "mine"
+
+
+def test_an_atlas_of_nothing_leaves_no_folder(core_only, tmp_path, capsys) -> None:
+    losskit.register("FailingLoss")(lambda pred, target: 1 / 0)
+    out = tmp_path / "atlas"
+    assert main(["atlas", "--size", "16", "--loss", "FailingLoss", "--out", str(out)]) == 1
+    assert not out.exists()

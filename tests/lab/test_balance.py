@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from losskit import Objective
-from losskit.cli.main import main
+from losskit.cli import main
 from losskit.cli.svg import number, ticks
 from losskit.errors import ConfigError, LosskitError, MissingOutputError
 from losskit.losses.base import Loss

@@ -13,8 +13,8 @@ import skimage.metrics
 import torch
 from PIL import Image
 
+from losskit.cli import main
 from losskit.cli.arguments import parse_loss, parse_range
-from losskit.cli.main import main
 from losskit.errors import ConfigError
 from losskit.images import pairs as reading
 from losskit.images.pairs import batches

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from losskit import load_objective
-from losskit.cli.main import main
+from losskit.cli import main
 from losskit.errors import LosskitError
 from losskit_lab.migrate.convert import migrate
 from losskit_lab.migrate.python_config import merged, read_python_config
@@ -287,3 +287,13 @@ def test_values_that_yaml_does_not_hold(tmp_path, value) -> None:
     (term,) = yaml.safe_load(migrate(path).to_yaml())["terms"]
     assert term["y"] == 1
     assert term.get("x") in (None, {"(1, 2)": 3})
+
+
+def test_a_base_that_is_missing_is_a_problem(tmp_path, capsys) -> None:
+    path = write(tmp_path, "_base_ = 'gone.py'\nmodel = dict(pixel_loss=dict(type='L1Loss'))")
+    out = tmp_path / "objective.yaml"
+    assert main(["migrate", str(path), "--out", str(out)]) == 1
+    printed, error = capsys.readouterr()
+    assert printed == f"{out}: an objective of 1 term, with 1 remarks at its head\n"
+    assert error == "losskit: the base gone.py is not there: its losses are missing here\n"
+    assert "L1Loss" in out.read_text()

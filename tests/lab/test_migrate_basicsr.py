@@ -13,7 +13,7 @@ import torch.nn.functional as F
 import yaml
 
 from losskit import load_objective
-from losskit.cli.main import main
+from losskit.cli import main
 from losskit.errors import LosskitError
 from losskit_lab.migrate.convert import Migration, migrate
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from losskit.cli.main import main
+from losskit.cli import main
 from losskit_lab.migrate.convert import Migration, migrate
 
 RUNTIME = "default_hooks = dict(logger=dict(type='LoggerHook'))\nload_from = find_checkpoint()\n"

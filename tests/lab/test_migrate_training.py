@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 import yaml
 
-from losskit.cli.main import main
+from losskit.cli import main
 from losskit_lab.migrate.convert import Migration, migrate
 
 pytest.importorskip("losskit_gan")

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from losskit import Objective
-from losskit.cli.main import main
+from losskit.cli import main
 from losskit.errors import ConfigError, LosskitError
 from losskit.images.pixels import read_image
 from losskit_lab.optimize import Descent, Run, write_animation
@@ -262,7 +262,7 @@ def test_log_stays_whole_when_writing_fails(files, tmp_path, monkeypatch) -> Non
 
 def test_ctrl_c_leaves_a_run_to_go_on_with(files, tmp_path) -> None:
     out = tmp_path / "out"
-    code = "import sys; from losskit.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    code = "import sys; from losskit.cli import main; sys.exit(main(sys.argv[1:]))"
     argv = ["optimize", files[0], "--target", files[1], "--out", str(out)]
     command = [sys.executable, "-c", code, *argv, "--steps", "1000000", "--every", "50"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -260,7 +260,7 @@ def _declared(file: Path) -> set[str]:
 
 def parse_losskit(arguments: list[str], root: Path) -> argparse.Namespace:
     """Parse as the command would; a config's overrides are checked with the config, files are looked for."""
-    from losskit.cli.main import BUILT_IN, _parsed, _plugin_command
+    from losskit.cli.dispatch import BUILT_IN, _parsed, _plugin_command
 
     name, *rest = arguments
     complaint = io.StringIO()

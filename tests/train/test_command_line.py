@@ -330,3 +330,28 @@ def test_hidden_files_are_no_input(super_resolution):
     Path("in/.ipynb_checkpoints/c.png").write_bytes(Path("in/b.png").read_bytes())
     assert main(["sample", "run", "--input", "in", "--out", "one"]) == 0
     assert len(list(Path("one").rglob("*.png"))) == 4
+
+
+def test_the_data_are_looked_at_before_weights_are_fetched(folder, capsys, monkeypatch):
+    pretrained = pytest.importorskip("losskit_perceptual.networks.pretrained")
+    asked = []
+
+    def unreachable(*words, **options):
+        asked.append(words)
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(pretrained.models.WeightsEnum, "get_state_dict", unreachable)
+    perceptual = {
+        "type": "PerceptualLoss",
+        "layer_weights": {"0": 1.0},
+        "data_info": {"pred": "fake", "target": "real"},
+    }
+    Path("p.yaml").write_text(yaml.safe_dump({**CONFIG, "gen_auxiliary_loss": perceptual}))
+    assert main(["train", "p.yaml", "--check", "data.images=gone"]) == 1
+    assert "data.images" in capsys.readouterr().err
+    assert not asked
+    assert main(["train", "p.yaml", "--check"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("losskit: PerceptualLoss: the weights of vgg19 need")
+    assert "weights: random tries the rest without them" in line
+    assert len(asked) == 1

@@ -676,7 +676,7 @@ def test_a_compiler_that_fails_is_one_line(folder, monkeypatch):
 TWO = textwrap.dedent(
     """
     import sys
-    from losskit.cli.main import main
+    from losskit.cli import main
     sys.exit(main())
     """
 )

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from losskit.cli.main import main
+from losskit.cli import main
 from losskit.errors import ConfigError
 from losskit_train.config.training import load_train_config
 from losskit_train.data.samples import shrink

@@ -72,5 +72,8 @@ class RangeWarning(UserWarning):
 def nearest(name: str, known: Iterable[str]) -> str:
     """``"; did you mean 'x'?"`` for the closest known name, or an empty string."""
     names = {candidate.lower(): candidate for candidate in known}
-    match = difflib.get_close_matches(str(name).lower(), list(names), n=1, cutoff=0.6)
+    word = str(name).lower()
+    # "L1" is less than half of "l1loss", yet nothing else can be meant.
+    begun = sorted((n for n in names if len(word) > 1 and n.startswith(word)), key=len)
+    match = begun or difflib.get_close_matches(word, list(names), n=1, cutoff=0.6)
     return f"; did you mean {names[match[0]]!r}?" if match else ""

@@ -66,7 +66,7 @@ def _list(arguments: argparse.Namespace) -> int:
             ("LOSS", "PLUGIN", "TAGS", "SUMMARY"),
             [(s.name, s.namespace, ",".join(s.tags), s.summary) for s in specs],
         )
-    else:
+    if not specs:
         print(f"no loss matches{_hint(arguments)}; see `losskit list`", file=sys.stderr)
     for record in broken:
         print(
@@ -74,7 +74,7 @@ def _list(arguments: argparse.Namespace) -> int:
             "see `losskit plugins`",
             file=sys.stderr,
         )
-    return 0 if specs or arguments.json else 1
+    return 0 if specs else 1
 
 
 def _searched(spec: LossSpec) -> str:

@@ -74,6 +74,11 @@ def known_networks(words: Sequence[str] = ()) -> list[Network]:
     return found
 
 
+def families() -> dict[str, BackboneSpec]:
+    """The families of networks whose files the installed plugins can look up, by name."""
+    return {spec.name: spec for spec in list_backbones() if spec.files}
+
+
 def find_network(name: str) -> Network:
     """A network by ``family/name``.
 
@@ -82,13 +87,13 @@ def find_network(name: str) -> Network:
             network.
     """
     family, slash, rest = name.partition("/")
-    families = {spec.name: spec for spec in list_backbones() if spec.files}
-    if not slash or family not in families:
+    known = families()
+    if not slash or family not in known:
         raise ConfigError(
-            f"network {name!r} is of no known family{nearest(family, families)}; write family/name "
-            f"with one of {', '.join(families) or 'none: no plugin tells of any'}"
+            f"network {name!r} is of no known family{nearest(family, known)}; write family/name "
+            f"with one of {', '.join(known) or 'none: no plugin tells of any'}"
         )
-    found = _looked_up(families[family], rest)
+    found = _looked_up(known[family], rest)
     if found.file is None:
         raise ConfigError(f"{name}: {found.error}")
     return found

@@ -7,7 +7,8 @@ import sys
 from typing import Any
 
 from losskit.cli.listing import add_json, print_json, print_table
-from losskit.cli.networks import Network, default_networks, find_network, known_networks
+from losskit.cli.networks import Network, default_networks, families, find_network, known_networks
+from losskit.errors import WeightsError
 from losskit.spec import WeightsSpec
 from losskit.text import printable
 from losskit.weights import (
@@ -124,7 +125,7 @@ def _pull(arguments: argparse.Namespace) -> int:
     if arguments.all == bool(arguments.name):
         print("losskit weights pull: give names, or --all", file=sys.stderr)
         return 2
-    specs = known_weights() if arguments.all else [find_weights(n) for n in arguments.name]
+    specs = known_weights() if arguments.all else [_found(n) for n in arguments.name]
     for spec in specs:
         path = pull_weights(spec, None if arguments.json else _Progress(spec))
         if not arguments.json:
@@ -134,9 +135,24 @@ def _pull(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _found(name: str) -> WeightsSpec:
+    """Weights that a plugin names; those of other libraries are answered with how to fetch them.
+
+    Raises:
+        WeightsError: no plugin names them, or another library keeps them.
+    """
+    if name.partition("/")[0] not in families():
+        return find_weights(name)
+    file = find_network(name).file
+    assert file is not None  # find_network says why where there is none
+    if file.here:
+        raise WeightsError(f"{name} is kept by its own library, and is here: {file.path}")
+    raise WeightsError(f"{name} is fetched by its own library: run `{file.fetch}`")
+
+
 def _verify(arguments: argparse.Namespace) -> int:
     if arguments.name:
-        specs = [find_weights(name) for name in arguments.name]
+        specs = [_found(name) for name in arguments.name]
     else:
         specs = [spec for spec in known_weights() if weights_path(spec).is_file()]
     found = [(spec, verify_weights(spec)) for spec in specs]
@@ -151,7 +167,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _path(arguments: argparse.Namespace) -> int:
-    path = weights_path(find_weights(arguments.name)) if arguments.name else cache_dir()
+    path = weights_path(_found(arguments.name)) if arguments.name else cache_dir()
     if arguments.json:
         print_json(path=str(path), exists=path.exists())
     else:

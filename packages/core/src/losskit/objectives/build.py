@@ -12,7 +12,7 @@ from losskit import mmagic
 from losskit.discovery.options import check_options
 from losskit.discovery.registry import get_spec, local_target
 from losskit.discovery.targets import resolve_target
-from losskit.errors import ConfigError, LosskitError, nearest
+from losskit.errors import ConfigError, LosskitError, WeightsError, nearest
 from losskit.signatures import constructor_parameters, is_required
 from losskit.spec import LossSpec
 from losskit.text import one_line
@@ -175,6 +175,9 @@ def _make(spec: LossSpec, target: Any, arguments: Mapping[str, Any]) -> nn.Modul
         if not inspect.isclass(target):
             return FunctionLoss(target, **arguments)
         module: nn.Module = target(**arguments)  # type: ignore[assignment]
+    except WeightsError as error:
+        hint = "; weights: random tries the rest without them" if "weights" in accepted else ""
+        raise WeightsError(f"{spec.name}: {error}{hint}") from error
     except LosskitError:
         raise
     except (TypeError, ValueError) as error:

@@ -16,7 +16,8 @@ class StepCount(nn.Module):
     """A module that counts its training steps (``iteration``) and saves the count.
 
     Everything in ``state_dict()`` is a tensor, as safetensors and averages of weights need. The count
-    itself is a Python number, so that reading it never waits for a device.
+    itself is a Python number, so that reading it never waits for a device. A copy whose weights are
+    averages of this one's (EMA) keeps the count that it was copied with: averaging makes no step.
     """
 
     def __init__(self) -> None:

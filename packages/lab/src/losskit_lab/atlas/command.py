@@ -77,6 +77,7 @@ def _atlas(arguments: argparse.Namespace) -> int:
     found = find_image_losses(configs, size=arguments.size, true_weights=arguments.true_weights)
     total = sum(len(list_losses()) if config["type"] == "all" else 1 for config in configs)
     total = total or len(list_losses())
+    made = not arguments.out.exists()
     try:
         arguments.out.mkdir(parents=True, exist_ok=True)  # found out before minutes of measuring
     except OSError as error:
@@ -99,6 +100,8 @@ def _atlas(arguments: argparse.Namespace) -> int:
             except Exception as error:  # a loss of anybody's: the page says what it said
                 skipped.append((item.label, explained(error)))
     if not entries:
+        if made:
+            arguments.out.rmdir()
         reasons = "; ".join(f"{name}: {why}" for name, why in skipped[:5])
         raise LosskitError(f"no loss could be drawn{': ' if reasons else ''}{reasons}")
     if interrupted.is_set():

@@ -17,6 +17,8 @@ from losskit_lab.atlas.pictures import signed_colours, write_contact_sheet, writ
 from losskit_lab.atlas.subjects import MARKS, NO_IMAGE
 from losskit_lab.atlas.tables import write_ranking, write_values
 
+_TITLE = "<title>Loss atlas</title>"
+_FOLDERS = ("steps", "gradients", "curves")
 _CSS = """
 body { margin: 0 auto; padding: 1.5rem; max-width: 60rem; color: var(--ink); background: var(--paper);
        font: 16px/1.5 system-ui, sans-serif; }
@@ -59,8 +61,9 @@ def write_page(
     Returns:
         The page's path.
     """
-    for name in ("steps", "gradients", "curves"):
+    for name in _FOLDERS:
         (folder / name).mkdir(parents=True, exist_ok=True)
+    remove_page(folder)
     write_ranking(entries, photos, folder / "ranking.csv")
     write_values(entries, folder / "values.csv")
     write_contact_sheet(photos, folder / "contact-sheet.png")
@@ -74,7 +77,7 @@ def write_page(
     body = f"""
 <main>
 <h1>Loss atlas</h1>
-<p>What {len(entries)} installed losses see, and what they cost, on {len(photos)} photographs
+<p>What {_losses(entries)} and what {"it costs" if len(entries) == 1 else "they cost"}, on {len(photos)} photographs
 ({names}, {size} pixels). Values are the increase over the value of the clean photograph, in units of
 the change that noise of σ = 0.1 makes, so that losses compare: 2 means “twice as bad as that noise”.
 Tables: <a href="ranking.csv">ranking.csv</a>, <a href="values.csv">values.csv</a>.
@@ -106,11 +109,27 @@ make the image brighter (orange) or darker (blue), with each picture’s own sca
     page = (
         '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Loss atlas</title>\n<style>{STYLE}{_CSS}</style>\n{body}</html>\n"
+        f"{_TITLE}\n<style>{STYLE}{_CSS}</style>\n{body}</html>\n"
     )
     path = folder / "index.html"
     path.write_text(page, encoding="utf-8")
     return path
+
+
+def remove_page(folder: Path) -> None:
+    """Delete an earlier page's pictures, and nothing in a folder that holds no such page."""
+    try:
+        ours = _TITLE in (folder / "index.html").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return
+    if ours:
+        for name in _FOLDERS:
+            for picture in (folder / name).glob("*.[ps][nv]g"):
+                picture.unlink()
+
+
+def _losses(entries: Sequence[Entry]) -> str:
+    return "1 installed loss sees" if len(entries) == 1 else f"{len(entries)} installed losses see"
 
 
 def file_names(labels: Sequence[str]) -> list[str]:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from losskit.cli.listing import add_json, print_json
 from losskit.errors import LosskitError
-from losskit.text import one_line
+from losskit.text import one_line, printable
+
+if TYPE_CHECKING:
+    from losskit_lab.migrate.convert import Migration
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -46,10 +50,19 @@ def _migrate(arguments: argparse.Namespace) -> int:
             arguments.out.write_text(result.to_yaml(), encoding="utf-8")
         except OSError as error:
             raise LosskitError(f"cannot write {arguments.out}: {one_line(error)}") from error
+        print(f"{arguments.out}: {_contents(result)}")
     else:
         print(result.to_yaml(), end="")
     if not result.terms and result.training is None:
         hint = f": {result.notes[0]}" if result.notes else ""
         print(f"losskit: no loss was found in {arguments.config}{hint}", file=sys.stderr)
         return 1
-    return 0
+    for note in result.missing:
+        print(f"losskit: {printable(note)}", file=sys.stderr)
+    return 1 if result.missing else 0
+
+
+def _contents(result: Migration) -> str:
+    terms = "1 term" if len(result.terms) == 1 else f"{len(result.terms)} terms"
+    what = f"an objective of {terms}" if result.training is None else "a training config"
+    return f"{what}, with {len(result.notes)} remarks at its head" if result.notes else what

@@ -17,7 +17,7 @@ from losskit.objectives.config import read_config
 from losskit_lab.migrate import basicsr as migrate_basicsr
 from losskit_lab.migrate.mmagic import draft_of
 from losskit_lab.migrate.mmagic_models import DISC_TYPES, model_class
-from losskit_lab.migrate.python_config import PythonConfig, read_python_config
+from losskit_lab.migrate.python_config import MISSING, PythonConfig, read_python_config
 from losskit_lab.migrate.search import loss_configs, losses, model_type, unread
 from losskit_lab.migrate.term import MigratedTerm, migrated_term, plain
 from losskit_lab.migrate.training import training_config
@@ -40,6 +40,11 @@ class Migration:
     terms: list[MigratedTerm] = field(default_factory=list)
     training: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def missing(self) -> list[str]:
+        """The notes on parts of the config whose losses could not be read."""
+        return [note for note in self.notes if note.endswith(MISSING)]
 
     def to_yaml(self) -> str:
         """The training config or the objective as YAML; the notes are comments."""

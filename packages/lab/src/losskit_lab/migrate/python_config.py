@@ -12,6 +12,9 @@ from losskit.errors import LosskitError
 from losskit.text import one_line
 from losskit_lab.migrate.python_values import Expressions, Unresolved
 
+#: How a note ends on a part of a config that could not be read and may hold losses.
+MISSING = "its losses are missing here"
+
 
 @dataclass(frozen=True, slots=True)
 class Note:
@@ -106,7 +109,7 @@ class _Reader(Expressions):
                         self.notes.append(
                             Note(
                                 f"line {node.lineno}: the base {words:.70} names no file known here: "
-                                "its losses are missing here",
+                                f"{MISSING}",
                                 f"_base_ = {words}",
                             )
                         )
@@ -164,7 +167,7 @@ class _Reader(Expressions):
 
     def inherit(self, path: Path, name: str) -> None:
         if not path.is_file():
-            words = f"the base {name} is not there: its losses are missing here"
+            words = f"the base {name} is not there: {MISSING}"
             self.notes.append(Note(words, f"_base_ = {name}"))
             return
         found = read_python_config(path, self.opened)

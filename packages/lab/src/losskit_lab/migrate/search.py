@@ -9,7 +9,7 @@ from typing import Any
 from losskit import mmagic
 from losskit.errors import LosskitError
 from losskit.spec import LossSpec
-from losskit_lab.migrate.python_config import Note, PythonConfig
+from losskit_lab.migrate.python_config import MISSING, Note, PythonConfig
 from losskit_lab.migrate.python_values import Unresolved
 
 #: Words of keys, types and sources that losses stand under.
@@ -52,9 +52,7 @@ def unread(config: PythonConfig) -> list[str]:
     lines = [str(note) for note in config.notes if _may_hold(note)]
     for path, thing in _unread(config.values):
         if root_of(path) == "model" or root_of(path) not in config.read:
-            lines.append(
-                f"{path} = {thing.text:.70} was not read ({thing.why}): its losses are missing here"
-            )
+            lines.append(f"{path} = {thing.text:.70} was not read ({thing.why}): {MISSING}")
     return lines
 
 

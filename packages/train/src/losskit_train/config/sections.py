@@ -67,7 +67,7 @@ class DataConfig:
             ``inpainting`` (``mask`` is a random free-form hole, ``lq`` the image without it);
             ``paired``.
         batch_size: images per step and device.
-        size: side of the square the networks see; at least that must each image have.
+        size: side of the square the networks see; with ``data.fit: crop`` no image may be smaller.
         fit: ``crop`` a square of that size, or ``resize`` the shorter side to it first; by default
             ``resize`` for ``generation``, else ``crop``.
         scale: factor of ``super-resolution``.

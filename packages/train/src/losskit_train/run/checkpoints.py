@@ -171,6 +171,10 @@ def find(path: Path) -> Path:
         CheckpointError: there is no whole checkpoint.
     """
     if path.is_file():
+        if path.suffix in (".yaml", ".yml", ".json", ".toml"):
+            raise CheckpointError(
+                f"{path} is a config; give the folder of its run, or a checkpoint"
+            )
         return path
     for folder in (path / "checkpoints", path):
         found = latest(folder)

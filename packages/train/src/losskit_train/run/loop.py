@@ -52,10 +52,11 @@ class Trainer:
         self.best = self.out / "best"
         self.progress = progress
         check_folder(self.out, "out")
+        # Before the networks and losses, whose weights may have to be fetched first.
+        self.source = open_source(config.data, allow_import=config.allow_import)
         seed_all(config.seed, deterministic=config.deterministic)
         self.model = assemble.model(config)
         check_model(config, self.model)
-        self.source = open_source(config.data, allow_import=config.allow_import)
         players = (
             ["generator"] if self.model.discriminator is None else ["discriminator", "generator"]
         )

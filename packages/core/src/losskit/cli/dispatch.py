@@ -9,10 +9,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from losskit.errors import LosskitError, PluginWarning, nearest
 from losskit.text import one_line, printable
@@ -54,9 +55,16 @@ OFFICIAL_COMMANDS = {
     "demo": "losskit-train[demo]",
 }
 
+_WARNING = warnings.formatwarning
+_NEGATIVE = re.compile(r"-\.?\d")
+_LONG_OPTION = re.compile(r"--[a-z][a-z-]*")
+
 
 class _Parser(argparse.ArgumentParser):
-    """argparse with messages of one line; its help ends with an example."""
+    """argparse with messages of one line; an option is written in full, as scripts must find it."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **options})
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
@@ -77,31 +85,50 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", category=PluginWarning)  # `list` and `plugins` tell it better
     # Torch's, where NumPy is not installed: commands that need it say so themselves.
     warnings.filterwarnings("ignore", message="Failed to initialize NumPy", category=UserWarning)
+    shown = warnings.formatwarning
+    warnings.formatwarning = _one_line_warning
     try:
         return _run(argv)
-    except LosskitError as error:
-        if os.environ.get("LOSSKIT_DEBUG") == "1":
-            raise
-        print(f"losskit: {one_line(error)}", file=sys.stderr)
-        return 1
-    except ModuleNotFoundError as error:
-        from losskit.discovery.extras import explained, is_known_absence
-
-        if os.environ.get("LOSSKIT_DEBUG") == "1" or not is_known_absence(error):
-            raise
-        print(f"losskit: {explained(error)}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("losskit: stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `losskit list | head`
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
         return 0
-    except OSError as error:  # a folder that is not ours to write to, a full disk
-        if os.environ.get("LOSSKIT_DEBUG") == "1":
+    except (LosskitError, ModuleNotFoundError, OSError) as error:
+        text = _expected(error)
+        if text is None or os.environ.get("LOSSKIT_DEBUG") == "1":
             raise
-        print(f"losskit: {_of_the_system(error)}", file=sys.stderr)
+        print(f"losskit: {text}", file=sys.stderr)
+        if "--json" in argv:
+            from losskit.cli.listing import print_json
+
+            print_json(error=text)
         return 1
+    finally:
+        warnings.formatwarning = shown
+
+
+def _expected(error: LosskitError | ModuleNotFoundError | OSError) -> str | None:
+    """The one line for an error that people can do something about; None for any other."""
+    if isinstance(error, LosskitError):
+        return one_line(error)
+    if not isinstance(
+        error, ModuleNotFoundError
+    ):  # a folder that is not ours to write to, a full disk
+        return _of_the_system(error)
+    from losskit.discovery.extras import explained, is_known_absence
+
+    return explained(error) if is_known_absence(error) else None
+
+
+def _one_line_warning(
+    message: Warning | str, category: type[Warning], *where: Any, **line: Any
+) -> str:
+    """Ours in one line: the source line that it would show is never the reader's."""
+    if category.__module__.partition(".")[0] == "losskit":
+        return f"losskit: {one_line(str(message))}\n"
+    return _WARNING(message, category, *where, **line)
 
 
 def _of_the_system(error: OSError) -> str:
@@ -155,12 +182,23 @@ def _dispatch(name: str, rest: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     configure(parser)
-    arguments = _parsed(parser, rest)
+    arguments = _parsed(parser, _with_negative_values(rest))
     run: Callable[[argparse.Namespace], int] | None = getattr(arguments, "run", None)
     if run is None:
         parser.print_help()
         return 2
     return run(arguments)
+
+
+def _with_negative_values(words: list[str]) -> list[str]:
+    """``--range -1,1`` as ``--range=-1,1``: argparse takes the value for an option of its own."""
+    joined: list[str] = []
+    for word in words:
+        if _NEGATIVE.match(word) and joined and _LONG_OPTION.fullmatch(joined[-1]):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _parsed(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:
