@@ -11,15 +11,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from losskit.backbones.network import FeatureNetwork
-from losskit.backbones.tensor_cache import Stamp, StepEntry, current_step, stamp_of
-from losskit.backbones.trunk import PRECISIONS, Mode, Precision, Transform, trunk_for
+from losskit.backbones.tensor_cache import Stamp, StepEntry, TrunkUser, current_step, stamp_of
+from losskit.backbones.trunk import PRECISIONS, Mode, Precision, Transform, Trunk, trunk_for
 from losskit.errors import ImageTooSmallError, nearest
 
 #: No network needs larger images than this for its poolings.
 _LARGEST_TRIED = 256
 
 
-class Backbone:
+class Backbone(TrunkUser):
     """A loss's handle on a shared trunk; made by [`shared_backbone`][losskit.backbones.shared_backbone].
 
     It is no ``nn.Module``: a loss that holds it as an attribute has neither its parameters nor its
@@ -31,6 +31,9 @@ class Backbone:
         layers: the layers this loss wants.
         mode: how to run the pass.
     """
+
+    trunk: Trunk
+    mode: Mode
 
     def __init__(
         self,

@@ -7,13 +7,10 @@ import weakref
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from losskit.backbones.handle import Backbone
 
 _CACHE_SIZE = 4
 _CACHES: weakref.WeakSet[FeatureCache] = weakref.WeakSet()
@@ -139,6 +136,20 @@ def clear_features() -> None:
         cache.shrink(0)
 
 
+class TrunkUser:
+    """What a loss holds of a trunk, as the trunk and the step see it.
+
+    Attributes:
+        trunk: the shared network.
+        names: the layers wanted of it, by its own names.
+        mode: how its passes are to be run.
+    """
+
+    trunk: Any
+    names: tuple[str, ...]
+    mode: Any
+
+
 class StepEntry(NamedTuple):
     """Features of one image in one step; ``image`` is held so that its id stays its own."""
 
@@ -156,22 +167,20 @@ class Step:
     def __init__(self, owner: nn.Module | None) -> None:
         self.entries: dict[tuple[int, int, int], StepEntry] = {}
         self._owner = owner
-        self._users: list[Backbone] | None = None
+        self._users: list[TrunkUser] | None = None
 
-    def users(self) -> list[Backbone] | None:
-        """The backbones that the owner's losses use; ``None``: not known, so all there are."""
+    def users(self) -> list[TrunkUser] | None:
+        """The handles that the owner's losses use; ``None``: not known, so all there are."""
         if self._owner is not None and self._users is None:
-            self._users = _backbones_of(self._owner)
+            self._users = _users_in(self._owner)
         return self._users
 
 
-def _backbones_of(owner: nn.Module) -> list[Backbone]:
-    from losskit.backbones.handle import Backbone  # it needs this module first
-
+def _users_in(owner: nn.Module) -> list[TrunkUser]:
     values: list[Any] = [v for module in owner.modules() for v in vars(module).values()]
     nested = [v for value in values if isinstance(value, Mapping) for v in value.values()]
     nested += [v for value in values if isinstance(value, (list, tuple)) for v in value]
-    return [value for value in (*values, *nested) if isinstance(value, Backbone)]
+    return [value for value in (*values, *nested) if isinstance(value, TrunkUser)]
 
 
 class _Local(threading.local):

@@ -9,16 +9,13 @@ import weakref
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from losskit.backbones.network import FeatureNetwork
-from losskit.backbones.tensor_cache import FeatureCache, stamp_of
-
-if TYPE_CHECKING:
-    from losskit.backbones.handle import Backbone
+from losskit.backbones.tensor_cache import FeatureCache, TrunkUser, stamp_of
 
 Transform = Callable[[Tensor], Tensor]
 Precision = Literal["bf16", "fp16"]
@@ -42,7 +39,7 @@ class Trunk:
         self.network = network
         self.cache = FeatureCache()
         self.lock = threading.RLock()
-        self.users: weakref.WeakSet[Backbone] = weakref.WeakSet()
+        self.users: weakref.WeakSet[TrunkUser] = weakref.WeakSet()
         self.passes = 0
         self.number = next(_NUMBERS)
         _NUMBERED[self.number] = self
@@ -60,7 +57,7 @@ class Trunk:
             return mode._replace(compile=False)
         return mode
 
-    def wanted(self, user: Backbone, users: list[Backbone] | None, kind: str) -> set[str]:
+    def wanted(self, user: TrunkUser, users: list[TrunkUser] | None, kind: str) -> set[str]:
         """The layers that the users want who run the network as this one does."""
         with self.lock:
             everyone = list(self.users) if users is None else [u for u in users if u.trunk is self]

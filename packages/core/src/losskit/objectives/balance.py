@@ -13,9 +13,8 @@ from torch import Tensor
 
 from losskit.errors import ConfigError, nearest
 from losskit.objectives.adaptive_weight import AdaptiveWeight
-from losskit.objectives.objective import Objective
 from losskit.objectives.term import Term
-from losskit.objectives.term_gradients import Pull, cosine, norm, pulls_of
+from losskit.objectives.term_gradients import Pull, Terms, cosine, norm, pulls_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ class BalanceReport:
 
 
 def report(
-    objective: Objective,
+    objective: Terms,
     batches: Iterable[Mapping[str, Any]],
     wrt: str | Tensor | Iterable[Tensor] = "pred",
     *,
@@ -79,7 +78,7 @@ def report(
     unit. A term that the schedule leaves out at a batch's ``iteration`` is left out for that batch.
 
     Args:
-        objective: weights as they are now.
+        objective: an ``Objective``, with its weights as they are now.
         batches: outputs of the model, one mapping a batch.
         wrt: what to differentiate by: a key of the outputs (the images), a tensor, or several (a
             network's parameters).
@@ -147,7 +146,7 @@ def report(
     )
 
 
-def _names(objective: Objective) -> dict[str, Term]:
+def _names(objective: Terms) -> dict[str, Term]:
     names: dict[str, Term] = {}
     for term in objective.terms:
         assert isinstance(term, Term)

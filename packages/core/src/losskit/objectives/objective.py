@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,14 +12,12 @@ from torch import Tensor, nn
 from losskit.backbones import shared_features
 from losskit.errors import ConfigError, MissingOutputError, nearest
 from losskit.objectives.adaptive_weight import AdaptiveWeight, gradient_norm
+from losskit.objectives.balance import BalanceReport, report
 from losskit.objectives.evaluate import Factors, term_values
 from losskit.objectives.graph_breaks import leaves_graph, must_be_one_graph
 from losskit.objectives.nonfinite import NonFiniteGuard
 from losskit.objectives.step_count import CompiledStepCount
 from losskit.objectives.term import Term
-
-if TYPE_CHECKING:
-    from losskit.objectives.balance import BalanceReport
 
 
 class ObjectiveOutput(NamedTuple):
@@ -292,10 +290,6 @@ class Objective(CompiledStepCount):
 
         As [`losskit.objectives.balance.report`][losskit.objectives.balance.report], which says what each argument means.
         """
-        from losskit.objectives.balance import (
-            report,  # it needs objectives, so it cannot come first
-        )
-
         return report(self, batches, wrt, ratio=ratio)
 
 

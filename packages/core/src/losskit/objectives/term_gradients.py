@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from losskit.errors import ConfigError, LosskitError, MissingOutputError, nearest
-from losskit.objectives.objective import Objective
 from losskit.objectives.term import Term
+
+
+class Terms(Protocol):
+    """What is asked of an ``Objective`` here."""
+
+    terms: nn.ModuleList
+
+    def look(
+        self, outputs: Mapping[str, Any], /
+    ) -> AbstractContextManager[list[tuple[Term, dict[str, Tensor]]]]:
+        """The values of its active terms, computed without a trace."""
 
 
 @dataclass(slots=True)
@@ -25,7 +36,7 @@ class Pull:
 
 
 def pulls_of(
-    objective: Objective,
+    objective: Terms,
     names: Mapping[str, Term],
     outputs: dict[str, Any],
     wrt: str | Tensor | Iterable[Tensor],

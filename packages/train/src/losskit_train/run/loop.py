@@ -19,17 +19,17 @@ from losskit_train.output.files import write_atomically
 from losskit_train.output.progress import Progress
 from losskit_train.output.recorder import Recorder
 from losskit_train.run import assemble, checkpoints
-from losskit_train.run.ema import ExponentialMovingAverage
 from losskit_train.run.engine import raw
 from losskit_train.run.fabric import check_model, lost_processes_named, make_fabric
 from losskit_train.run.interrupt import Interrupt, Stopped, ends_with_its_launcher
 from losskit_train.run.rehearsal import rehearse
 from losskit_train.run.setup import seed_all, set_up
 from losskit_train.run.state import find, gather, restore
+from losskit_train.run.training import Training
 from losskit_train.run.validation import Validation
 
 
-class Trainer:
+class Trainer(Training):
     """One training run.
 
     What is wrong with the config is found here, before anything is written: networks and losses are
@@ -60,7 +60,7 @@ class Trainer:
         players = (
             ["generator"] if self.model.discriminator is None else ["discriminator", "generator"]
         )
-        self.optimizers: dict[str, Any] = {
+        self.optimizers = {
             player: assemble.optimizer(config, player, getattr(self.model, player))
             for player in players
         }
@@ -78,11 +78,11 @@ class Trainer:
         if config.validate is not None:
             self.validation = Validation(config, latent_dim=self.model.latent_dim)
             self.validation.rehearse(self.model.generator)
-        self.ema: ExponentialMovingAverage | None = None
+        self.ema = None
         self.recorder = Recorder(self.out, tensorboard=config.logging.tensorboard)
-        self.fabric: Any = None
+        self.fabric = None
         self.step = 0
-        self.skipped: set[int] = set()
+        self.skipped = set()
         self._interrupt = Interrupt()
 
     def run(self, *, resume: bool = False) -> Path:

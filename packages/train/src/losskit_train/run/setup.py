@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +12,7 @@ from torch import nn
 from losskit_train.run import assemble
 from losskit_train.run.ema import ExponentialMovingAverage
 from losskit_train.run.engine import FabricEngine, raw
-
-if TYPE_CHECKING:
-    from losskit_train.run.loop import Trainer
+from losskit_train.run.training import Training
 
 
 def seed_all(seed: int, *, deterministic: bool) -> None:
@@ -26,7 +24,7 @@ def seed_all(seed: int, *, deterministic: bool) -> None:
         torch.use_deterministic_algorithms(True)
 
 
-def set_up(trainer: Trainer, fabric: Any) -> FabricEngine:
+def set_up(trainer: Training, fabric: Any) -> FabricEngine:
     """Bring all that a step uses to where it runs, and make what steps through Fabric."""
     config, model = trainer.config, trainer.model
     if config.model.ema:
@@ -58,7 +56,7 @@ def set_up(trainer: Trainer, fabric: Any) -> FabricEngine:
     return engine
 
 
-def _shard(trainer: Trainer, fabric: Any) -> list[nn.Module]:
+def _shard(trainer: Training, fabric: Any) -> list[nn.Module]:
     """Spread all networks over the ranks; their optimisers are made of what is left of them."""
     for player in trainer.optimizers:
         network = fabric.setup_module(getattr(trainer.model, player))

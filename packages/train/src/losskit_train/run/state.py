@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -15,9 +15,7 @@ from losskit_train.config.training import as_mapping
 from losskit_train.run import checkpoints
 from losskit_train.run.engine import raw
 from losskit_train.run.sharding import load_network, load_optimizer, whole
-
-if TYPE_CHECKING:
-    from losskit_train.run.loop import Trainer
+from losskit_train.run.training import Training
 
 FORMAT = 3
 #: What may differ when a run goes on: how long, where, what is written on the way, how it began.
@@ -49,7 +47,7 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def gather(trainer: Trainer) -> dict[str, Any]:
+def gather(trainer: Training) -> dict[str, Any]:
     """A trainer's state as plain data; every rank must call it.
 
     The order of the images is no part of it: it follows from the seed and the step. What is spread
@@ -73,7 +71,7 @@ def gather(trainer: Trainer) -> dict[str, Any]:
     }
 
 
-def _images(trainer: Trainer) -> dict[str, Any]:
+def _images(trainer: Training) -> dict[str, Any]:
     """Of what images the order was drawn: it follows from the seed and how many there are."""
     names = trainer.source.names
     digest = hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
@@ -93,7 +91,7 @@ def _check_same_images(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None
         )
 
 
-def _own(trainer: Trainer) -> dict[str, Any]:
+def _own(trainer: Training) -> dict[str, Any]:
     """What each rank has of its own: batch statistics, averages that losses keep, random numbers."""
     return {
         "objective": trainer.model.objective.state_dict(),
@@ -116,12 +114,12 @@ def _own_buffers(network: torch.nn.Module, world_size: int) -> dict[str, torch.T
     return {name: buffer for name, buffer in named.items() if name not in known}
 
 
-def _networks(trainer: Trainer) -> dict[str, torch.nn.Module]:
+def _networks(trainer: Training) -> dict[str, torch.nn.Module]:
     networks = {player: raw(getattr(trainer.model, player)) for player in trainer.optimizers}
     return networks if trainer.ema is None else {**networks, "ema": trainer.ema.module}
 
 
-def _from_all_ranks(trainer: Trainer, own: dict[str, Any]) -> list[dict[str, Any]]:
+def _from_all_ranks(trainer: Training, own: dict[str, Any]) -> list[dict[str, Any]]:
     if trainer.fabric.world_size == 1:
         return [own]
     together: list[Any] = [None] * trainer.fabric.world_size
@@ -137,7 +135,7 @@ def _on_cpu(value: Any) -> Any:
     return [_on_cpu(item) for item in value] if isinstance(value, list) else value
 
 
-def find(trainer: Trainer, *, resume: bool) -> Path | None:
+def find(trainer: Training, *, resume: bool) -> Path | None:
     """The checkpoint of a trainer's folder to go on from, the same on every rank.
 
     Raises:
@@ -169,7 +167,7 @@ def find(trainer: Trainer, *, resume: bool) -> Path | None:
     return checkpoint
 
 
-def restore(trainer: Trainer, state: dict[str, Any]) -> None:
+def restore(trainer: Training, state: dict[str, Any]) -> None:
     """Bring a trainer to a gathered state.
 
     Raises:
