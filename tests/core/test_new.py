@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 
@@ -113,7 +112,6 @@ def test_ruff_is_content_with_names_of_any_length(length: int, tmp_path: Path) -
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("uv") is None, reason="building the wheel needs uv")
 def test_from_nothing_to_a_conforming_wheel(tmp_path: Path) -> None:
-    start = time.perf_counter()
     _run([*LOSSKIT, "new", "demo-loss", "--author", "Ada Lovelace"], tmp_path)
     package = tmp_path / "losskit-demo-loss"
     _run(["uv", "build", "--quiet", "--wheel", "--out-dir", tmp_path / "dist", package], tmp_path)
@@ -124,10 +122,8 @@ def test_from_nothing_to_a_conforming_wheel(tmp_path: Path) -> None:
     _run(["uv", "pip", "install", "--quiet", "--no-deps", "--target", site, wheel], tmp_path)
     path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
     report = _run([*LOSSKIT, "check", "demo_loss"], tmp_path, PYTHONPATH=path)
-    author_s = time.perf_counter() - start
     assert "✓ demo_loss: 5 of 5 checks passed" in report
     assert "✓ demo_loss/DemoLoss: 24 of 24 checks passed" in report
-    assert author_s < 60
     # What the package's own CI would run, at once; the kit has been run above.
     cache = ROOT / ".mypy_cache" / "scaffold"  # torch's part of it is worth keeping
     commands = {

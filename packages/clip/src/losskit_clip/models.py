@@ -104,7 +104,8 @@ def load_model(model: str | nn.Module, weights: str | None) -> nn.Module:
     elif weights is not None:
         _check_activation(model, weights)
     try:
-        return open_clip.create_model(model, pretrained=weights, **options)  # type: ignore[no-any-return]
+        made: nn.Module = open_clip.create_model(model, pretrained=weights, **options)
+        return made
     except Exception as error:
         if weights is not None and _is_file(weights):
             raise WeightsError(
@@ -137,7 +138,8 @@ def _create_random(model: str) -> nn.Module:
     before = logging.root.manager.disable
     logging.disable(max(before, logging.WARNING))
     try:
-        return open_clip.create_model(model, pretrained=None, pretrained_text=False)  # type: ignore[no-any-return]
+        made: nn.Module = open_clip.create_model(model, pretrained=None, pretrained_text=False)
+        return made
     finally:
         logging.disable(before)
 
@@ -234,21 +236,25 @@ def tokenizer_for(model: str | nn.Module, tokenizer: Tokenizer | None = None) ->
     if isinstance(model, str):
         try:
             _check_tokenizer(model)
-            return open_clip.get_tokenizer(model)  # type: ignore[no-any-return]
+            its_own: Tokenizer = open_clip.get_tokenizer(model)
+            return its_own
         except Exception as error:
             raise WeightsError(
                 f"the tokenizer of model {model!r} cannot be had: {one_line(error)[:200]}; fetch it "
                 f"where there is internet with open_clip.get_tokenizer({model!r}), or give tokenizer="
             ) from error
     text = getattr(model, "text", model)
-    clip_tokenizer = open_clip.SimpleTokenizer(context_length=getattr(text, "context_length", 77))
+    clip_tokenizer: Any = open_clip.SimpleTokenizer(
+        context_length=getattr(text, "context_length", 77)
+    )
     size = getattr(text, "vocab_size", clip_tokenizer.vocab_size)
     if size != clip_tokenizer.vocab_size:
         raise ValueError(
             f"the model's vocabulary has {size!r} entries, CLIP's has {clip_tokenizer.vocab_size}: "
             "give tokenizer=, or tokens instead of strings"
         )
-    return clip_tokenizer  # type: ignore[no-any-return]
+    plain: Tokenizer = clip_tokenizer
+    return plain
 
 
 def _check_tokenizer(model: str) -> None:

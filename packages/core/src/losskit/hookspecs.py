@@ -19,25 +19,30 @@ hookimpl = pluggy.HookimplMarker("losskit")
 
 
 @hookspec
-def losskit_losses() -> Iterable[LossSpec]:  # type: ignore[empty-body]
+def losskit_losses() -> Iterable[LossSpec]:
     """The losses this plugin supplies."""
+    return ()
 
 
 @hookspec
-def losskit_weights() -> Iterable[WeightsSpec]:  # type: ignore[empty-body]
+def losskit_weights() -> Iterable[WeightsSpec]:
     """Weights files the plugin's losses use, for ``losskit weights`` to list, pull and verify."""
+    return ()
 
 
 @hookspec
-def losskit_commands() -> Iterable[CommandSpec]:  # type: ignore[empty-body]
+def losskit_commands() -> Iterable[CommandSpec]:
     """Subcommands of ``losskit``; a built-in name cannot be replaced."""
+    return ()
 
 
 @hookspec
-def losskit_presets() -> Iterable[PresetSpec]:  # type: ignore[empty-body]
+def losskit_presets() -> Iterable[PresetSpec]:
     """Named, published combinations of losses, for ``preset:`` in configs."""
+    return ()
 
 
 @hookspec
-def losskit_backbones() -> Iterable[BackboneSpec]:  # type: ignore[empty-body]
+def losskit_backbones() -> Iterable[BackboneSpec]:
     """Families of frozen networks that any perceptual loss may look through."""
+    return ()

@@ -148,7 +148,7 @@ class GANObjective(nn.Module):
 
     def _active(self, player: str, iteration: int) -> list[Term]:
         objective = self.disc_objective if player == "discriminator" else self.gen_objective
-        terms: list[Term] = [] if objective is None else list(objective.terms)  # type: ignore[arg-type]
+        terms = [] if objective is None else objective.term_list()
         return [
             term
             for term in terms

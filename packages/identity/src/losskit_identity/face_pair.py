@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar, cast
 import torch
 from torch import Tensor
 
-from losskit.backbones import Backbone, FeatureCache, current_step, stamp_of
+from losskit.backbones import Backbone, FeatureCache, current_step, stamp_of, uncompiled
 from losskit_identity.alignment import crop_faces, face_matrix, sample_faces, supersampling
 
 _Made = TypeVar("_Made")
@@ -84,7 +84,7 @@ def aligned_pair(pred: Tensor, target: Tensor, landmarks: Backbone, size: int) -
     return FacePair(face, plan.face, plan.found, plan.all_found)
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@uncompiled
 def _plan(target: Tensor, landmarks: Backbone, size: int, group: int) -> _Plan:
     stamp = stamp_of(target)
     known = None if stamp is None else _TARGETS.get(group, target, stamp)

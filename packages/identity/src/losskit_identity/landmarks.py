@@ -10,7 +10,7 @@ from facenet_pytorch import MTCNN
 from jaxtyping import Float
 from torch import Tensor
 
-from losskit.backbones import Backbone, FeatureNetwork, InputNorm, shared_backbone
+from losskit.backbones import Backbone, FeatureNetwork, InputNorm, shared_backbone, uncompiled
 from losskit.losses.checks import check_rgb
 from losskit.losses.data_range import DataRange, parse_data_range
 
@@ -29,7 +29,7 @@ class LandmarkNetwork(FeatureNetwork):
         super().__init__()
         self.mtcnn: Any = MTCNN(min_face_size=_SMALLEST_FACE, select_largest=True)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @uncompiled
     def forward(self, image: Tensor, layers: tuple[str, ...]) -> tuple[Tensor, ...]:
         """Landmarks ``(b, 5, 2)`` of the largest face per image, NaN where there is none."""
         self.mtcnn.device = image.device

@@ -14,7 +14,7 @@ def only_autograd(*tensors: Tensor) -> bool:
     return (
         not torch.compiler.is_compiling()
         and not torch._C._are_functorch_transforms_active()
-        and all(forward_ad.unpack_dual(t).tangent is None for t in tensors)  # type: ignore[no-untyped-call]
+        and all(forward_ad.unpack_dual(t).tangent is None for t in tensors)
     )
 
 

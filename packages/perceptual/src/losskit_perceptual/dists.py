@@ -128,7 +128,7 @@ class DISTS(FeatureLoss):
         return dists_distance(
             list(fake.values()),
             list(real.values()),
-            self.get_buffer("alpha").split(CHANNELS),  # type: ignore[no-untyped-call]
-            self.get_buffer("beta").split(CHANNELS),  # type: ignore[no-untyped-call]
+            self.get_buffer("alpha").split(CHANNELS),
+            self.get_buffer("beta").split(CHANNELS),
             reduction=self.reduction,
         )

@@ -74,6 +74,7 @@ from losskit.backbones.tensor_cache import (
     shared_features,
     stamp_of,
 )
+from losskit.backbones.uncompiled import uncompiled
 
 __all__ = [
     "Backbone",
@@ -90,4 +91,5 @@ __all__ = [
     "shared_backbone",
     "shared_features",
     "stamp_of",
+    "uncompiled",
 ]

@@ -140,7 +140,7 @@ def _prepare(
 
 # All that torch.compiler.assume_constant_result does, without importing the whole compiler (more
 # than a second) for those who never compile.
-_prepare._dynamo_marked_constant = True  # type: ignore[attr-defined]
+vars(_prepare)["_dynamo_marked_constant"] = True
 
 
 _NUMBERS = itertools.count()

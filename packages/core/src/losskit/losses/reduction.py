@@ -141,7 +141,7 @@ def masked_loss(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     keyword_only = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in extra]
     kinds = list(own.parameters.values())
     rest = [p for p in kinds if p.kind is p.VAR_KEYWORD]
-    wrapper.__signature__ = own.replace(  # type: ignore[attr-defined]
+    vars(wrapper)["__signature__"] = own.replace(
         parameters=[p for p in kinds if p not in rest] + keyword_only + rest
     )
     return wrapper

@@ -174,7 +174,7 @@ def _make(spec: LossSpec, target: Any, arguments: Mapping[str, Any]) -> nn.Modul
     try:
         if not inspect.isclass(target):
             return FunctionLoss(target, **arguments)
-        module: nn.Module = target(**arguments)  # type: ignore[assignment]
+        made: Any = target(**arguments)
     except WeightsError as error:
         hint = "; weights: random tries the rest without them" if "weights" in accepted else ""
         raise WeightsError(f"{spec.name}: {error}{hint}") from error
@@ -182,4 +182,5 @@ def _make(spec: LossSpec, target: Any, arguments: Mapping[str, Any]) -> nn.Modul
         raise
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{spec.name}: {one_line(error)}") from error
+    module: nn.Module = made
     return module

@@ -69,17 +69,18 @@ class Objective(CompiledStepCount):
         self.terms = nn.ModuleList([build(term) for term in terms])
         if not self.terms:
             raise ConfigError("an objective needs at least one term")
-        self._scheduled = any(not term.schedule.is_constant for term in self._each())
-        self._adaptive = any(isinstance(t.loss_weight, AdaptiveWeight) for t in self._each())
+        self._scheduled = any(not term.schedule.is_constant for term in self.term_list())
+        self._adaptive = any(isinstance(t.loss_weight, AdaptiveWeight) for t in self.term_list())
         self._check_adaptive()
 
-    def _each(self) -> list[Term]:
+    def term_list(self) -> list[Term]:
+        """The terms, in the order of ``terms``, for code whose types are checked."""
         return list(self.terms)  # type: ignore[arg-type]
 
     def _check_adaptive(self) -> None:
-        names = [term.name for term in self._each()]
-        watched = {term.name for term in self._each() if term.monitor}
-        for term in self._each():
+        names = [term.name for term in self.term_list()]
+        watched = {term.name for term in self.term_list() if term.monitor}
+        for term in self.term_list():
             weight = term.loss_weight
             if isinstance(weight, AdaptiveWeight) and weight.reference in watched:
                 raise ConfigError(
@@ -131,7 +132,7 @@ class Objective(CompiledStepCount):
         self._guard.check()
         factors = self._next_factors(outputs)
         with shared_features(self):
-            values = term_values(self._each(), outputs, factors)
+            values = term_values(self.term_list(), outputs, factors)
         return self._finish(values, outputs)
 
     def _next_factors(self, outputs: Mapping[str, Any]) -> Factors:
@@ -158,14 +159,14 @@ class Objective(CompiledStepCount):
         factors = self._factors_at(self._next_iteration(outputs))
         return tuple(
             torch.tensor(factor, dtype=torch.float64) if factor and term.schedule.ramp else factor
-            for term, factor in zip(self._each(), factors, strict=True)
+            for term, factor in zip(self.term_list(), factors, strict=True)
         )
 
     def _factors_at(self, iteration: int) -> Factors:
         """The factor of each term's weight; ``None`` for a term that is not computed."""
         if not self._scheduled:
             return (1.0,) * len(self.terms)
-        return tuple(term.schedule.factor(iteration) or None for term in self._each())
+        return tuple(term.schedule.factor(iteration) or None for term in self.term_list())
 
     def _next_iteration(self, outputs: Mapping[str, Any]) -> int:
         self.take_compiled_steps()
@@ -271,7 +272,7 @@ class Objective(CompiledStepCount):
         extras = [(m, m.get_extra_state()) for m in self.modules() if _has_extra_state(m)]
         try:
             with shared_features(self):
-                yield term_values(self._each(), outputs, self._factors_at(iteration))
+                yield term_values(self.term_list(), outputs, self._factors_at(iteration))
         finally:
             with torch.no_grad():
                 for buffer, before in buffers:

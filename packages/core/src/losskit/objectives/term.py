@@ -160,7 +160,8 @@ class Term(nn.Module):
     def parts(self, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
         """The unweighted value, under the term's name, or one per component."""
         if has_components(self.loss):
-            components: dict[str, Tensor] = self.loss.components(**inputs)  # type: ignore[operator]
+            loss: Any = self.loss
+            components: dict[str, Tensor] = loss.components(**inputs)
             if len(components) != 1:
                 return {f"{self.name}.{key}": value for key, value in components.items()}
             return {self.name: next(iter(components.values()))}

@@ -97,7 +97,8 @@ class LossCase:
             f"{self.name} has no example",
             "give its LossSpec example='module:factory'; see losskit.Example",
         )
-        return resolve_target(str(self.spec.example))  # type: ignore[no-any-return]
+        factory: Callable[[], Example] = resolve_target(str(self.spec.example))
+        return factory
 
     @cached_property
     def size(self) -> tuple[int, int]:

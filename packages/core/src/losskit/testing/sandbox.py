@@ -54,7 +54,7 @@ class PluginSandbox:
 
 def _module_of(name: str, hooks: dict[str, Iterable[Any]]) -> ModuleType:
     module = ModuleType(name)
-    module.api = API_VERSION  # type: ignore[attr-defined]
+    vars(module)["api"] = API_VERSION
     for hook, specs in hooks.items():
         # A default binds each lambda to its own specs; pluggy passes hooks what they name only.
         setattr(module, f"losskit_{hook}", hookimpl(lambda specs=specs: specs))

@@ -73,7 +73,7 @@ class PlainEngine:
 
     def backward(self, loss: Tensor, module: nn.Module) -> None:
         """``loss.backward()``."""
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
 
     def step(self, name: str, module: nn.Module, optimizer: Any) -> None:
         """``optimizer.step()``."""

@@ -7,12 +7,12 @@ from functools import partial
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-import torch
 from torch import nn
 
+from losskit.backbones import uncompiled
 
-# torch.compiler.disable, as torch itself uses it where the compiler must not be loaded.
-@torch._disable_dynamo  # type: ignore[attr-defined]
+
+@uncompiled
 def networks_in(function: Any) -> list[nn.Module]:
     """A network itself, or those that a function, method or partial is seen to name.
 

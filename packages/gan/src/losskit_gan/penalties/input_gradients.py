@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from losskit.backbones import uncompiled
 from losskit.errors import nearest
 from losskit.losses.reduction import Reduction, check_reduction, reduce
 from losskit_gan.penalties.closure_modules import networks_in
@@ -60,8 +61,7 @@ def in_precision_of(network: Any, images: Tensor) -> Tensor:
     return images.detach().to(dtype)
 
 
-# torch.compiler.disable, as torch itself uses it where the compiler must not be loaded.
-@torch._disable_dynamo  # type: ignore[attr-defined]
+@uncompiled
 def input_gradients(
     discriminator: Discriminator, images: Float[Tensor, "b c *size"]
 ) -> Float[Tensor, "b c *size"]:

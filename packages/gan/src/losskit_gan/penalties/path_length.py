@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from losskit.backbones import uncompiled
 from losskit.losses.base import Loss
 from losskit.losses.checks import check_positive
 from losskit.losses.reduction import Reduction, check_reduction, reduce
@@ -137,7 +138,7 @@ class GeneratorPathRegularizer(Loss):
         self.register_buffer("mean_path_length", torch.zeros(()))
 
     # A second backward pass does not go through compiled graphs.
-    @torch._disable_dynamo  # type: ignore[attr-defined]
+    @uncompiled
     def forward(
         self,
         generator: Any = None,

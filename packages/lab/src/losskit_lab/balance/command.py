@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from losskit.objectives.balance import BalanceReport
     from losskit.objectives.objective import Objective
-    from losskit.objectives.term import Term
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -155,8 +154,7 @@ def _print(result: BalanceReport) -> None:
 
 def _remarks(result: BalanceReport, objective: Objective, iteration: int) -> Iterator[str]:
     """Why a term has no proposed weight, and what would give it one."""
-    terms: list[Term] = list(objective.terms)  # type: ignore[arg-type]
-    optimised = [term for term in terms if not term.monitor]
+    optimised = [term for term in objective.term_list() if not term.monitor]
     for found, term in zip(result.terms, optimised, strict=True):
         if not found.active:
             first = term.schedule.first

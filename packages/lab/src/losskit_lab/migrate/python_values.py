@@ -126,7 +126,8 @@ class Expressions:
                 words = [
                     self._value(p.value if isinstance(p, ast.FormattedValue) else p) for p in parts
                 ]
-                plain = all(isinstance(p, ast.Constant) or p.format_spec is None for p in parts)  # type: ignore[attr-defined]
+                spec = [p.format_spec for p in parts if isinstance(p, ast.FormattedValue)]
+                plain = not any(spec)
                 if plain and not any(isinstance(word, Unresolved) for word in words):
                     return "".join(map(str, words))
         return Unresolved(ast.unparse(node), "it would have to be run")

@@ -110,17 +110,17 @@ class Descent:
         """
         first: list[ObjectiveOutput] = []
 
-        def closure() -> Tensor:
+        def closure() -> Any:
             self._optimizer.zero_grad()
             out = self.objective(
                 {**self.outputs, "pred": self._render(), "iteration": self.iteration}
             )
             total: Tensor = out.total
-            total.backward()  # type: ignore[no-untyped-call]
+            total.backward()
             first.append(ObjectiveOutput(total.detach(), out.logs))
             return total
 
-        self._optimizer.step(closure)  # type: ignore[arg-type]
+        self._optimizer.step(closure)
         if self.bounds is not None:
             with torch.no_grad():
                 self.variable.clamp_(*self.bounds)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from losskit.backbones import FeatureNetwork
+from losskit.backbones import FeatureNetwork, uncompiled
 from losskit.errors import nearest
 from losskit_perceptual.networks.layout import Layout
 
@@ -75,7 +75,7 @@ class _Report:
             passes[-1].see(self.name, output)
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@uncompiled
 def _run(model: nn.Module, image: Tensor) -> None:
     model(image)
 

@@ -51,7 +51,8 @@ class VggNetwork(SequentialNetwork):
         for layer in layers:
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
 
     def resolve(self, layer: str) -> str:
         """An index as it is; a name as its index."""

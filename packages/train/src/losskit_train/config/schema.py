@@ -100,7 +100,8 @@ def _converted(value: Any, hint: Any, path: str, everywhere: Sequence[str]) -> A
             raise ConfigError(f"{path} must be a mapping, not {value!r}")
         return dict(value)
     if is_dataclass(hint):
-        return _section(hint, value, path, everywhere)  # type: ignore[arg-type]
+        section: Any = hint
+        return _section(section, value, path, everywhere)
     return _plain(value, hint, path)
 
 

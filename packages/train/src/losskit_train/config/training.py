@@ -220,7 +220,8 @@ def check_folder(path: Path, where: str) -> None:
 
 def as_mapping(config: TrainConfig) -> dict[str, Any]:
     """The config as plain values, for files: reading it back gives an equal one."""
-    return _plain(asdict(config))  # type: ignore[no-any-return]
+    plain: dict[str, Any] = _plain(asdict(config))
+    return plain
 
 
 def _plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from torch import Tensor
 from losskit_train.demo.evaluate import Column
 from losskit_train.output.files import write_atomically
 from losskit_train.output.recorder import read_metrics
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _WIDTH, _GAP, _TEXT = 320, 12, 64
 _RED = (220, 30, 30)
@@ -143,7 +147,7 @@ def _radial_power(image: Tensor, bins: int = 24) -> NDArray[np.float64]:
     return (sums / np.bincount(ring.ravel(), minlength=bins + 1))[:bins]
 
 
-def _as_image(image: Tensor):  # type: ignore[no-untyped-def]
+def _as_image(image: Tensor) -> Image.Image:
     from PIL import Image
 
     pixels = image[0].clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).numpy()

@@ -35,17 +35,17 @@ class FabricEngine:
         self.clip_norm = clip_norm
         self.skipped_updates = 0
         self._several = several_parts and fabric.world_size > 1
-        self._sharded = tuple(sharded)
+        self._sharded: list[Any] = list(sharded)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Fabric's precision."""
         return self.fabric.autocast()
 
-    def part(self, module: nn.Module, *, last: bool) -> AbstractContextManager[Any]:
+    def part(self, module: Any, *, last: bool) -> AbstractContextManager[Any]:
         """Ranks meet in the last part's backward only."""
         if not self._several:
             return contextlib.nullcontext()
-        return self.fabric.no_backward_sync(module, enabled=not last)  # type: ignore[arg-type]
+        return self.fabric.no_backward_sync(module, enabled=not last)
 
     def raw(self, module: nn.Module) -> nn.Module:
         """The network out of Fabric's and the data-parallel wrapper.
@@ -68,9 +68,9 @@ class FabricEngine:
         """Half precision is made single; under ``32-true`` nothing changes."""
         return self.fabric.strategy.precision.convert_output(output)
 
-    def backward(self, loss: Tensor, module: nn.Module) -> None:
+    def backward(self, loss: Tensor, module: Any) -> None:
         """Fabric's, which scales losses under fp16."""
-        self.fabric.backward(loss, model=module)  # type: ignore[arg-type]
+        self.fabric.backward(loss, model=module)
 
     def step(self, name: str, module: nn.Module, optimizer: Any) -> None:
         """Clip and update; under fp16, an update with infinite gradients is left out and counted."""
@@ -92,7 +92,7 @@ class FabricEngine:
     def reshard(self) -> None:
         """Give away the parts of sharded networks that passes brought together."""
         for network in self._sharded:
-            network.reshard()  # type: ignore[operator]
+            network.reshard()
 
 
 def raw(module: nn.Module) -> nn.Module:

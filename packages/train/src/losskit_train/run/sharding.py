@@ -25,8 +25,8 @@ def shard(module: nn.Module, mesh: Any) -> nn.Module:
 
     machines, processes = mesh.mesh_dim_names
     alone = mesh[machines].size() == 1
-    fully_shard(module, mesh=mesh[processes] if alone else mesh)
-    module.set_reshard_after_backward(False)  # type: ignore[operator]
+    sharded: Any = fully_shard(module, mesh=mesh[processes] if alone else mesh)
+    sharded.set_reshard_after_backward(False)
     return module
 
 
@@ -38,8 +38,10 @@ def local(tensor: Tensor) -> Tensor:
 
 def whole(state: Any) -> Any:
     """A state with every spread tensor put together, on the CPU; all ranks must call it."""
+    if _is_spread(state):
+        return state.full_tensor().cpu()
     if isinstance(state, Tensor):
-        return state.full_tensor().cpu() if _is_spread(state) else state  # type: ignore[attr-defined]
+        return state
     if isinstance(state, Mapping):
         return _with_metadata({key: whole(value) for key, value in state.items()}, state)
     if isinstance(state, (list, tuple)):
@@ -70,25 +72,25 @@ def load_optimizer(optimizer: Any, state: Mapping[str, Any]) -> None:
     )
 
 
-def _with_metadata(values: dict[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
+def _with_metadata(values: dict[str, Any], state: Mapping[str, Any]) -> Any:
     """Keep the versions that some layers, as spectral norm's, write beside their state."""
     if not hasattr(state, "_metadata"):
         return values
-    versioned = OrderedDict(values)
-    versioned._metadata = state._metadata  # type: ignore[attr-defined]
+    versioned: Any = OrderedDict(values)
+    versioned._metadata = state._metadata
     return versioned
 
 
-def _is_spread(tensor: Tensor) -> bool:
+def _is_spread(tensor: Any) -> bool:
     return hasattr(tensor, "full_tensor")  # a DTensor, whose module takes long to import
 
 
-def _like(value: Any, own: Tensor) -> Any:
+def _like(value: Any, own: Any) -> Any:
     """A whole tensor spread as ``own`` is; anything of another shape (a step count) as it is."""
     if not (isinstance(value, Tensor) and _is_spread(own) and value.shape == own.shape):
         return value
     from torch.distributed.tensor import distribute_tensor
 
-    mesh, placements = own.device_mesh, own.placements  # type: ignore[attr-defined]
+    mesh, placements = own.device_mesh, own.placements
     with torch.no_grad():
         return distribute_tensor(value.to(own.device), mesh, placements)
