@@ -39,7 +39,7 @@ class Loss(nn.Module):
     def __new__(cls: type[_L], *args: Any, **kwargs: Any) -> _L:  # beartype takes no Self here
         """Note the options that differ from their defaults; subclasses write ``__init__`` as usual."""
         loss = super().__new__(cls)
-        if (args or kwargs) and not torch.compiler.is_compiling():  # Dynamo cannot trace signatures
+        if (args or kwargs) and not torch.compiler.is_compiling():  # Dynamo cannot trace this
             inits = [
                 vars(base)["__init__"].__get__(loss)
                 for base in cls.__mro__
