@@ -156,6 +156,8 @@ class TestRegister:
         assert term(ONE, TWO).item() == 6
         assert term({"pred": ONE, "target": TWO}).item() == 6
         assert repr(term.loss) == "FunctionLoss(anything, scale=3.0)"
+        default = losskit.build({"type": "scaled_l1", "scale": 1.0}).loss
+        assert repr(default) == "FunctionLoss(anything)"
         with pytest.raises(ConfigError, match="no argument 'scal'; did you mean 'scale'"):
             losskit.build({"type": "scaled_l1", "scal": 3.0})
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import enum
 import pickle
+from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 import torch
@@ -307,15 +310,37 @@ class Optioned(losskit.Loss):
         return pred.mean()
 
 
+class Handing(Optioned):
+    def __init__(self, factor=1.0, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+
+
+class Fixed(Optioned):
+    def __init__(self) -> None:
+        super().__init__(5.0, names=("z",))
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
 @pytest.mark.parametrize(
     ("loss", "shown"),
     [
         (Optioned, "Optioned()"),
         (lambda: Optioned(1.0, names=("a",)), "Optioned()"),
         (lambda: Optioned(2.0, net=torch.nn.ReLU()), "Optioned(scale=2.0, net=ReLU)"),
-        (lambda: Optioned(names=("b",), odd=3), "Optioned(names=('b',), more={'odd': 3})"),
-        (lambda: Optioned(1), "Optioned(scale=1)"),
-        (lambda: Optioned(names=(torch.ones(2),)), "Optioned(names=(tensor([1., 1.]),))"),
+        (lambda: Optioned(names=("b",), odd=3), "Optioned(names=('b',), odd=3)"),
+        (lambda: Optioned(1, names=["a"]), "Optioned()"),
+        (lambda: Optioned(names=(torch.ones(2, 3), None)), "Optioned(names=(Tensor(2, 3), None))"),
+        (lambda: Optioned(net=torch.relu), "Optioned(net=relu)"),
+        (lambda: Optioned(net=torch.float16), "Optioned(net=torch.float16)"),
+        (lambda: Optioned(net=Path("a/b.pth")), "Optioned(net='a/b.pth')"),
+        (lambda: Optioned(net=Colour.RED), "Optioned(net=Colour.RED)"),
+        (lambda: Optioned(net=MappingProxyType({"a": 1})), "Optioned(net={'a': 1})"),
+        (lambda: Handing(2.0, 3.0, net="n"), "Handing(factor=2.0, scale=3.0, net='n')"),
+        (lambda: Handing(1.0, 1.0, net=None, odd=3), "Handing(odd=3)"),
+        (Fixed, "Fixed()"),
     ],
 )
 def test_a_loss_shows_the_options_that_were_changed(loss, shown) -> None:
@@ -323,3 +348,10 @@ def test_a_loss_shows_the_options_that_were_changed(loss, shown) -> None:
     assert repr(made) == shown
     for copied in (copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
         assert repr(copied) == shown
+
+
+def test_a_loss_made_in_compiled_code() -> None:
+    def made_there(pred: Tensor) -> Tensor:
+        return Optioned(2.0)(pred)
+
+    assert torch.compile(made_there, backend="eager", fullgraph=True)(ONE).item() == 1

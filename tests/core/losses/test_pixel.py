@@ -284,7 +284,7 @@ def test_eps_and_delta_are_positive(value) -> None:
 
 
 def test_repr_shows_the_options() -> None:
-    assert repr(L1Loss(sample_wise=True)) == "L1Loss(reduction='mean', sample_wise=True)"
+    assert repr(L1Loss(sample_wise=True)) == "L1Loss(sample_wise=True)"
 
 
 def test_alias() -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import re
-from collections.abc import Callable, Mapping
+import reprlib
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from numbers import Number
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -35,8 +39,14 @@ class Loss(nn.Module):
     def __new__(cls: type[_L], *args: Any, **kwargs: Any) -> _L:  # beartype takes no Self here
         """Note the options that differ from their defaults; subclasses write ``__init__`` as usual."""
         loss = super().__new__(cls)
-        if args or kwargs:
-            object.__setattr__(loss, "_options_shown", _changed_options(cls, args, kwargs))
+        if (args or kwargs) and not torch.compiler.is_compiling():  # Dynamo cannot trace this
+            inits = [
+                vars(base)["__init__"].__get__(loss)
+                for base in cls.__mro__
+                if "__init__" in vars(base)
+            ]
+            shown = ", ".join(_changed_options(inits, args, kwargs))
+            object.__setattr__(loss, "_options_shown", shown)
         return loss
 
     def extra_repr(self) -> str:
@@ -68,24 +78,61 @@ class Loss(nn.Module):
         return value * weight
 
 
-def _changed_options(cls: type, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-    signature = inspect.signature(cls.__init__)  # type: ignore[misc]
+class _Values(reprlib.Repr):
+    """Values of options on one line: tensors as shapes; networks, functions and the like as names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlist = self.maxtuple = self.maxdict = 16
+        self.maxstring = 80
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        if isinstance(x, Enum):
+            return f"{type(x).__name__}.{x.name}"
+        if isinstance(x, (Number, torch.dtype, torch.device, type(None))):
+            return repr(x)
+        if isinstance(x, (str, os.PathLike)):
+            return self.repr_str(str(x), level)
+        if isinstance(x, Mapping):
+            return self.repr_dict(dict(x), level)
+        return f"{_name_of(x)}{tuple(x.shape) if isinstance(x, Tensor) else ''}"
+
+
+_VALUES = _Values()
+
+
+def _changed_options(
+    functions: Sequence[Callable[..., Any]], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> list[str]:
+    """The arguments that differ from the first function's defaults; its ``**kwargs`` go to the next."""
     try:
-        given = signature.bind(None, *args, **kwargs).arguments
-    except TypeError:  # __init__ will say what is wrong
-        return ""
-    shown = []
-    for name, value in list(given.items())[1:]:
-        text = repr(value) if isinstance(value, _PLAIN) else type(value).__name__
-        # As texts: a tuple may hold tensors, which do not compare to one truth.
-        if text == repr(signature.parameters[name].default):
-            continue
-        shown.append(f"{name}={text[:60]}{'...' * (len(text) > 60)}")
-    return ", ".join(shown)
+        signature = inspect.signature(functions[0])
+        given = signature.bind_partial(*args, **kwargs).arguments
+    except (IndexError, TypeError, ValueError):  # nobody takes them: the call will say so
+        return [*map(_VALUES.repr, args), *(f"{k}={_VALUES.repr(v)}" for k, v in kwargs.items())]
+    shown: list[str] = []
+    more_args: Sequence[Any] = ()
+    more_kwargs: Mapping[str, Any] = {}
+    for name, value in given.items():
+        parameter = signature.parameters[name]
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            more_args = value
+        elif parameter.kind is parameter.VAR_KEYWORD:
+            more_kwargs = value
+        elif not _same(value, parameter.default):
+            shown.append(f"{name}={_VALUES.repr(value)}")
+    if more_args or more_kwargs:
+        shown += _changed_options(functions[1:], more_args, more_kwargs)
+    return shown
 
 
-#: What is shown as it is; of anything else the type.
-_PLAIN = (bool, int, float, str, tuple, list, dict, type(None))
+def _same(value: Any, default: Any) -> bool:
+    # A list in a config stands for a tuple.
+    one, other = (tuple(x) if isinstance(x, list) else x for x in (value, default))
+    try:
+        return one is other or bool(one == other)
+    except Exception:  # arrays have no single truth value
+        return False
 
 
 def without_gradient(value: Any) -> Any:
@@ -125,9 +172,10 @@ class FunctionLoss(Loss):
         return self.function(*args, **{**self.options, **kwargs})
 
     def extra_repr(self) -> str:
-        """Show the function and its options."""
-        options = "".join(f", {key}={value!r}" for key, value in self.options.items())
-        return f"{_name_of(self.function)}{options}"
+        """The function, and the options that differ from its defaults."""
+        return ", ".join(
+            [_name_of(self.function), *_changed_options([self.function], (), self.options)]
+        )
 
 
 def as_module(loss: nn.Module | Callable[..., Tensor]) -> nn.Module:

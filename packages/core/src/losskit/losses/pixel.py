@@ -186,11 +186,6 @@ class MaskedDistance(Loss):
             **self.options,
         )
 
-    def extra_repr(self) -> str:
-        """The options."""
-        options = "".join(f", {name}={value!r}" for name, value in self.options.items())
-        return f"reduction={self.reduction!r}, sample_wise={self.sample_wise}{options}"
-
 
 class PairLoss(MaskedDistance):
     """A masked distance of two tensors; see [`MaskedDistance`][losskit.losses.pixel.MaskedDistance]."""

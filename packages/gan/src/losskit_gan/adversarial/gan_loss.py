@@ -193,7 +193,3 @@ class GANLoss(Loss):
     def weigh(self, value: Tensor, weight: float | Tensor, /, **inputs: Any) -> Tensor:
         """Leave the weight out for the discriminator: it balances the generator's terms."""
         return value if inputs.get("is_disc") else value * weight
-
-    def extra_repr(self) -> str:
-        """Show the options."""
-        return f"{self.gan_type!r}, labels=({self.real_label_val}, {self.fake_label_val})"

@@ -229,7 +229,3 @@ class RelativisticGANLoss(Loss):
     def weigh(self, value: Tensor, weight: float | Tensor, /, **inputs: Any) -> Tensor:
         """Leave the weight out for the discriminator: it balances the generator's terms."""
         return value if inputs.get("is_disc") else value * weight
-
-    def extra_repr(self) -> str:
-        """Show the kind."""
-        return repr(self.kind)

@@ -135,10 +135,6 @@ class ConsistencyLoss(Loss):
         check_images(real_data, "real_data")
         return consistency_loss(discriminator, real_data, augment=self._augment, logits=real_logits)
 
-    def extra_repr(self) -> str:
-        """Show the options."""
-        return f"shift={self.shift}, flip={self.flip}"
-
 
 class BalancedConsistencyLoss(ConsistencyLoss):
     """bCR: consistency at real and at generated images, as two components.

@@ -186,10 +186,6 @@ class FiniteDifferenceR1(Loss):
             discriminator, real_data, sigma=self.sigma, logits=logits, reduction=self.reduction
         )
 
-    def extra_repr(self) -> str:
-        """Show the options."""
-        return f"sigma={self.sigma}, reduction={self.reduction!r}"
-
 
 class FiniteDifferenceR2(FiniteDifferenceR1):
     """R2 by finite differences at generated images; see [`finite_difference_penalty`][].

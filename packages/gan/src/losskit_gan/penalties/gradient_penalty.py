@@ -147,7 +147,3 @@ class GradientPenaltyLoss(Loss):
             one_sided=self.one_sided,
             reduction=self.reduction,
         )
-
-    def extra_repr(self) -> str:
-        """Show the options."""
-        return f"norm_mode={self.norm_mode!r}, center={self.center}, one_sided={self.one_sided}"

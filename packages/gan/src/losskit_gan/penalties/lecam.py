@@ -128,7 +128,3 @@ class LeCamLoss(Loss):
             mean = (mean_over_ranks(mean) if self.sync else mean).to(anchor)
             anchor.copy_(torch.where(self.updates > 0, anchor.lerp(mean, 1 - self.decay), mean))
         self.updates.add_(1)
-
-    def extra_repr(self) -> str:
-        """Show the options."""
-        return f"decay={self.decay}, one_sided={self.one_sided}"

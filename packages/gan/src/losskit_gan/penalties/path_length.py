@@ -217,7 +217,3 @@ class GeneratorPathRegularizer(Loss):
             with torch.no_grad():
                 self.mean_path_length.copy_(average)
         return reduce(penalty, self.reduction)
-
-    def extra_repr(self) -> str:
-        """Show the options."""
-        return f"decay={self.decay}, pl_batch_shrink={self.pl_batch_shrink}"

@@ -145,10 +145,6 @@ class R1GradientPenalty(Loss):
             reduction=self.reduction,
         )
 
-    def extra_repr(self) -> str:
-        """Show the options."""
-        return f"norm_mode={self.norm_mode!r}, reduction={self.reduction!r}"
-
 
 class R2GradientPenalty(R1GradientPenalty):
     """The squared slope of the discriminator at generated images; see [`r2_penalty`][].
