@@ -168,7 +168,7 @@ class AdvLoss(Loss):
 
 
 def _one_scale(prediction: Prediction | None) -> Tensor:
-    scales = logits_per_scale(prediction, "net's output")  # type: ignore[arg-type]  # told there
+    scales = logits_per_scale(prediction, "net's output")  # type: ignore[arg-type] # None is refused there
     if len(scales) > 1:
         raise ValueError(f"net must return one tensor of logits, not {len(scales)} scales")
     return scales[0]

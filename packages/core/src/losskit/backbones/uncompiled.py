@@ -15,6 +15,6 @@ def uncompiled(function: _F) -> _F:
 
     As torch itself does it where the compiler, which takes seconds to import, must not be loaded.
     """
-    marked: Any = torch._disable_dynamo(function)  # type: ignore[attr-defined]
+    marked: Any = torch._disable_dynamo(function)  # type: ignore[attr-defined] # private
     same: _F = marked
     return same

@@ -241,7 +241,7 @@ def input_parameters(loss: nn.Module) -> Mapping[str, inspect.Parameter]:
         return {name: p for name, p in free.items() if name not in loss.options}
     cls = type(loss)
     if cls.forward is Loss.forward:
-        return _parameters_of(cls.components)  # type: ignore[attr-defined]
+        return _parameters_of(cls.components)  # type: ignore[attr-defined] # asked above
     return _parameters_of(cls.forward)
 
 

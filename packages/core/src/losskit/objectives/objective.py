@@ -75,7 +75,7 @@ class Objective(CompiledStepCount):
 
     def term_list(self) -> list[Term]:
         """The terms, in the order of ``terms``, for code whose types are checked."""
-        return list(self.terms)  # type: ignore[arg-type]
+        return list(self.terms)  # type: ignore[arg-type] # a ModuleList knows no type
 
     def _check_adaptive(self) -> None:
         names = [term.name for term in self.term_list()]

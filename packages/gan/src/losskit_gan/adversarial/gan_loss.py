@@ -106,7 +106,7 @@ def gan_loss(
             values = smgan_loss(
                 logits,
                 bool(target_is_real),
-                mask,  # type: ignore[arg-type]  # None is refused there
+                mask,  # type: ignore[arg-type] # None is refused there
                 is_disc=is_disc,
                 real_label=real_label_val,
                 fake_label=fake_label_val,

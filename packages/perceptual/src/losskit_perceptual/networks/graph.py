@@ -114,7 +114,7 @@ class GraphNetwork(FeatureNetwork):
         return {**self.__dict__, "_extractors": {}}
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator] # torch's
 def _prepare(network: GraphNetwork, layers: tuple[str, ...]) -> bool:
     network.cut(layers)  # for real, also while torch.compile traces
     return True

@@ -35,7 +35,7 @@ def _section(cls: type[_T], data: Any, path: str, everywhere: Sequence[str]) -> 
     if not isinstance(data, Mapping):
         raise ConfigError(f"{path or 'the config'} must be a mapping, not {data!r:.60}")
     hints = get_type_hints(cls)
-    known = {field.name: field for field in fields(cls)}  # type: ignore[arg-type]
+    known = {field.name: field for field in fields(cls)}  # type: ignore[arg-type] # a dataclass
     for key in data:
         if key not in known:
             raise ConfigError(_unknown(str(key), path, list(known), everywhere))

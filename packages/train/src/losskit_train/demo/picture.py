@@ -67,7 +67,8 @@ def comparison(
         top += height + _GAP
         for y, x, side in crops:
             ratio = column.image.shape[-1] / truth.shape[-1]
-            part = whole.crop(tuple(round(v * ratio) for v in (x, y, x + side, y + side)))
+            box = [round(v * ratio) for v in (x, y, x + side, y + side)]
+            part = whole.crop((box[0], box[1], box[2], box[3]))
             sheet.paste(part.resize((_WIDTH, _WIDTH), Image.Resampling.NEAREST), (left, top))
             top += _WIDTH + _GAP
     buffer = io.BytesIO()

@@ -39,7 +39,7 @@ class Maker:
             shape = items[len(made)][inputs[0]].shape
             chunk = list(
                 takewhile(
-                    lambda item, shape=shape: item[inputs[0]].shape == shape,  # type: ignore[misc]
+                    lambda item, shape=shape: item[inputs[0]].shape == shape,  # type: ignore[misc] # a default, to bind it
                     items[len(made) : len(made) + self.batch],
                 )
             )

@@ -31,7 +31,7 @@ def make_fabric(config: TrainConfig) -> Fabric:
         try:
             from lightning_fabric import Fabric
         except ImportError:
-            from lightning.fabric import Fabric  # type: ignore[assignment]
+            from lightning.fabric import Fabric  # type: ignore[assignment] # the same class
     except ImportError as error:
         raise LosskitError(
             "training needs Lightning Fabric: pip install 'losskit-train'"
@@ -44,7 +44,7 @@ def make_fabric(config: TrainConfig) -> Fabric:
             devices=section.devices,
             num_nodes=section.num_nodes,
             strategy=_strategy(section),
-            precision=precision if isinstance(precision, str) else None,  # type: ignore[arg-type]
+            precision=precision if isinstance(precision, str) else None,  # type: ignore[arg-type] # Fabric checks it
             plugins=None if isinstance(precision, str) else precision,
         )
     except (ValueError, RuntimeError, TypeError) as error:
