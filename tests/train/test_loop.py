@@ -772,7 +772,7 @@ def test_a_sigterm_to_each_process_saves_the_step(folder):
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.stdout.split("\n")[:2] == ["2", "Stopped stopped at step 3"], done.stderr[-2000:]
