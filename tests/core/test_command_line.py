@@ -186,3 +186,13 @@ def test_warnings_of_ours_are_one_line_without_a_source_line(monkeypatch) -> Non
     assert main(["doctor"]) == 0
     assert texts == ["losskit: two lines\n", "f.py:1: UserWarning: theirs\n"]
     assert warnings.formatwarning is before
+
+
+def test_presets_and_plugins_that_are_not_here_are_named(core_only, capsys, monkeypatch) -> None:
+    assert main(["presets", "stylegan2"]) == 1
+    assert main(["presets"]) == 0
+    monkeypatch.setattr("losskit.testing.runner.plugins", list)
+    assert main(["check", "gan"]) == 1
+    out, err = capsys.readouterr()
+    assert "pip install losskit-gan" in out
+    assert err.count("pip install losskit-gan") == 2

@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import json
 import pickle
+import socketserver
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,6 +118,41 @@ def test_a_redirect_on_this_machine_is_followed(
 ) -> None:
     moved = dataclasses.replace(spec, url=f"{address}/to/{spec.url}")
     assert pull_weights(moved).is_file()
+
+
+_BAD_ANSWERS = {
+    "short": b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nfour",
+    "short of what is published": b"HTTP/1.1 200 OK\r\n\r\nfour",
+    "short chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n64\r\nfour",
+    "no HTTP": b"what?\r\n\r\n",
+    "long header": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000 + b"\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("answer", _BAD_ANSWERS.values(), ids=_BAD_ANSWERS)
+def test_half_a_file_is_never_kept_nor_recorded(
+    answer: bytes, spec: WeightsSpec, cache: Path
+) -> None:
+    """Its checksum would be trusted from then on, where none is published."""
+
+    class Answer(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while self.rfile.readline().strip():
+                pass
+            self.wfile.write(answer)
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/net.pth"
+        with pytest.raises(WeightsError, match="cannot fetch 'net'"):
+            pull_weights(dataclasses.replace(spec, url=url, sha256=None))
+        server.shutdown()
+    assert not list(cache.glob("*"))
+
+
+def test_an_address_that_is_none_is_one_line(spec: WeightsSpec, cache: Path) -> None:
+    with pytest.raises(WeightsError, match="cannot fetch 'net'"):
+        pull_weights(dataclasses.replace(spec, url="https://user:secret@host/x"))
 
 
 def test_the_folder_is_ours_or_torchs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

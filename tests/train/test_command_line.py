@@ -16,6 +16,7 @@ import yaml
 from PIL import Image
 
 from losskit.cli import main
+from losskit.discovery import extras
 from losskit_train.run.loop import Trainer
 
 CONFIG = {
@@ -284,6 +285,8 @@ def test_building_the_parser_imports_no_torch():
         (["--accelerator", "cuda"], "fabric: "),
         (["--precision", "17"], "fabric"),
         (["--strategy", "nonsense"], "fabric"),
+        (["--accelerator", "tpu"], "fabric: "),
+        (["fabric.num_nodes=2"], "no launcher started this: use torchrun or srun"),
     ],
 )
 def test_check_looks_at_what_the_run_needs(folder, capsys, arguments, message):
@@ -355,3 +358,29 @@ def test_the_data_are_looked_at_before_weights_are_fetched(folder, capsys, monke
     assert line.startswith("losskit: PerceptualLoss: the weights of vgg19 need")
     assert "weights: random tries the rest without them" in line
     assert len(asked) == 1
+
+
+def test_check_looks_for_tensorboard_and_a_compiler(folder, monkeypatch, capsys):
+    def without_a_compiler(function):
+        raise RuntimeError("InvalidCxxCompiler: no compiler was found")
+
+    monkeypatch.setattr(torch, "compile", without_a_compiler)
+    found = extras.is_installed
+    monkeypatch.setattr(extras, "is_installed", lambda name: name != "tensorboard" and found(name))
+    for key, message in (
+        ("logging.tensorboard=true", "logging.tensorboard needs tensorboard: pip install"),
+        ("model.compile=true", "model.compile: torch.compile fails here"),
+    ):
+        for check in (["--check"], []):
+            assert main(["train", "c.yaml", "--quiet", *check, key]) == 1
+            assert message in capsys.readouterr().err
+    assert not Path("run").exists()
+
+
+def test_check_says_what_the_folder_holds(folder, capsys):
+    assert main(["train", "c.yaml", "--quiet"]) == 0
+    assert main(["train", "c.yaml", "--check"]) == 1
+    assert "already holds a run" in capsys.readouterr().err
+    assert main(["train", "c.yaml", "--check", "--resume", "steps=3"]) == 0
+    assert main(["train", "c.yaml", "--check", "--resume", "data.batch_size=1"]) == 1
+    assert "it was written with data.batch_size=2, not 1" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from deep_png import write_deep_png
 from PIL import Image
 
 from losskit.errors import ConfigError
+from losskit.images.pixels import read_image
 from losskit_train.config.sections import DataConfig
 from losskit_train.data import photos, sources
 from losskit_train.data.masks import free_form_mask
@@ -427,3 +428,12 @@ def test_hidden_names_have_no_partners_to_miss(images, tmp_path):
     source = open_source(config(pairs, task="paired", inputs=str(inputs), skip_bad=True))
     assert len(source) == 5
     assert source.skipped == (str(inputs / "extra.png"),)
+
+
+@pytest.mark.parametrize("form", ["RGBA", "LA", "P", "L", "RGB"])
+def test_eval_and_training_see_the_same_picture(tmp_path, form):
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 5, 4), dtype=np.uint8)
+    options = {"transparency": 3} if form == "P" else {}
+    Image.fromarray(pixels).convert(form).save(tmp_path / "a.png", **options)
+    seen = sources.decode(tmp_path / "a.png", 3).numpy()
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png")[0].numpy(), seen / np.float32(255))

@@ -108,6 +108,7 @@ def _train(arguments: argparse.Namespace) -> int:
     config = load_train_config(arguments.config, _overrides(arguments))
     trainer = Trainer(config, progress=not arguments.quiet)
     if arguments.check:
+        trainer.check(resume=arguments.resume)
         others = trainer.source.others
         left_out = f" ({others} other file{'s' * (others != 1)} left out)" if others else ""
         kept = trainer.validation and len(trainer.validation.source)

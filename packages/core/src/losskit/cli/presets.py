@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from losskit.cli.listing import add_json, print_json, print_table
-from losskit.discovery.presets import preset_config
+from losskit.discovery.presets import NO_PRESETS, preset_config
 from losskit.discovery.registry import list_presets
 from losskit.errors import ConfigError
 
@@ -30,6 +30,8 @@ def _presets(arguments: argparse.Namespace) -> int:
                     for p in presets
                 ]
             )
+        elif not presets:
+            print(NO_PRESETS)
         else:
             print_table(
                 ("PRESET", "PLUGIN", "SUMMARY", "PAPER"),

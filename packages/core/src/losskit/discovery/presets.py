@@ -13,6 +13,8 @@ from losskit.errors import ConfigError, nearest
 from losskit.spec import PresetSpec
 from losskit.text import one_line
 
+NO_PRESETS = "no installed plugin has presets; losskit-gan does: pip install losskit-gan"
+
 
 def preset_config(
     name: str, options: Mapping[str, Any] | None = None
@@ -29,6 +31,8 @@ def preset_config(
     namespace, _, bare = name.rpartition("/")
     presets = list_presets()
     matches = [p for p in presets if p.name == bare and namespace in ("", p.namespace)]
+    if not presets:
+        raise ConfigError(NO_PRESETS)
     if not matches:
         raise ConfigError(
             f"there is no preset {name!r}{nearest(bare, [p.name for p in presets])}; "

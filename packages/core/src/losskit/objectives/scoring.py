@@ -195,7 +195,7 @@ def check_device(device: str) -> None:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"--device {device}: {one_line(error)}") from error
+        raise ConfigError(f"--device {device}: {one_line(error)[:200]}") from error
 
 
 def _unreduced(config: Mapping[str, Any], device: str) -> Term | None:

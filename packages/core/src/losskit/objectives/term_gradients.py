@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from losskit.errors import ConfigError, LosskitError, MissingOutputError, neares
 from losskit.objectives.term import Term
 
 
+@runtime_checkable
 class Terms(Protocol):
     """What is asked of an ``Objective`` here."""
 

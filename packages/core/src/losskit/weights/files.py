@@ -12,6 +12,7 @@ import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -131,9 +132,11 @@ def pull_weights(spec: WeightsSpec, progress: Callable[[int, int], None] | None 
                 done += len(chunk)
                 if progress is not None:
                     progress(done, spec.size or 0)
+        known = spec.size if spec.sha256 is None else None
+        _check_length(done, source.headers.get("Content-Length"), known)
         _check(spec, Path(part))
         Path(part).replace(path)
-    except (OSError, ValueError) as error:  # URLError is an OSError
+    except (OSError, ValueError, HTTPException) as error:  # URLError is an OSError
         raise WeightsError(
             f"cannot fetch {spec.name!r} from {spec.url}: {one_line(error)}; on a machine without "
             f"internet, fetch it elsewhere and put it at {path}"
@@ -143,6 +146,13 @@ def pull_weights(spec: WeightsSpec, progress: Callable[[int, int], None] | None 
             with contextlib.suppress(OSError):
                 Path(part).unlink(missing_ok=True)
     return path
+
+
+def _check_length(received: int, announced: str | None, published: int | None) -> None:
+    """Raise OSError for a download cut short: without a checksum nothing else would tell."""
+    for length in (announced, published):
+        if length is not None and received != int(length):
+            raise OSError(f"{received} bytes came, not {int(length)}")
 
 
 def find_file(name_or_path: str | Path, specs: Iterable[WeightsSpec] | None = None) -> Path:

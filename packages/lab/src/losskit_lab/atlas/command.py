@@ -152,7 +152,7 @@ def _default() -> list[Path]:
     found = find_spec("skimage")
     if found is None or found.origin is None:
         raise ConfigError(
-            "give photographs: --image PHOTO (or install scikit-image, which has some)"
+            "give photographs: --image PHOTO; or pip install scikit-image, which has some"
         )
     folder = Path(found.origin).parent / "data"
     return [folder / name for name in _PHOTOS]

@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "pred",
         type=Path,
-        help="an image, or a folder of images; transparency is dropped, orientation tags are followed",
+        help="an image, or a folder of images; what is transparent is laid on white, orientation tags are followed",
     )
     parser.add_argument("target", type=Path, help="the image or folder to compare with")
     parser.add_argument(

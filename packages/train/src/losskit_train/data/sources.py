@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,14 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from losskit.errors import ConfigError, LosskitError
-from losskit.images.bit_depth import deep_colours, unclipped, white_of
+from losskit.images.bit_depth import white_of
 from losskit.images.files import SUFFIXES, paired_files, visible_files
+from losskit.images.pixels import in_channels, shown_pixels
 from losskit.text import one_line
 from losskit_train.config.imports import import_named
 from losskit_train.config.sections import DataConfig
 
 _BUILTIN = "builtin:"
-_TRANSPARENT = ("RGBA", "RGBa", "LA", "La", "PA")
 
 
 class DataError(LosskitError, RuntimeError):
@@ -94,28 +93,11 @@ def decode(path: Path, channels: Literal[1, 3]) -> UInt8[Tensor, "c h w"]:
     Raises:
         DataError: it cannot be read as an image, or what its white is cannot be known.
     """
-    from PIL import Image, ImageOps
-
     try:
-        with Image.open(path) as image:
-            white = white_of(image)
-            clear = image.mode in _TRANSPARENT or "transparency" in image.info
-            mode = "RGBA" if clear else "RGB" if channels == 3 else "L"
-            pixels: Any = None
-            with suppress(ValueError):  # rounded, where Pillow would cut the lower byte off
-                pixels = deep_colours(image, path, mode) if mode != "L" else None
-            upright = ImageOps.exif_transpose(image)
-            if white is not None:
-                pixels = unclipped(upright, white)
-                if clear:  # one value that is not seen
-                    pixels[np.array(upright) == upright.info["transparency"]] = 1.0
-            elif pixels is None:
-                pixels = np.array(upright.convert(mode))
-    except FileNotFoundError as error:
-        raise DataError(f"there is no file {path}") from error
-    except Exception as error:  # Pillow raises many kinds for a damaged file
-        raise DataError(f"cannot read {path} as an image: {one_line(error)}") from error
-    return _as_tensor(pixels, channels, str(path))
+        pixels = shown_pixels(path, channels=channels, eight_bits=True)
+    except LosskitError as error:
+        raise DataError(error) from error
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
 def _folder(config: DataConfig) -> Source:
@@ -261,8 +243,6 @@ def _array(images: Any, config: DataConfig, name: str) -> Source:
 
 
 def _as_tensor(pixels: NDArray[Any], channels: int, name: str) -> Tensor:
-    from PIL import Image
-
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     if np.issubdtype(pixels.dtype, np.floating):
@@ -271,19 +251,7 @@ def _as_tensor(pixels: NDArray[Any], channels: int, name: str) -> Tensor:
         pixels = np.round(pixels * 255).astype(np.uint8)
     if pixels.dtype != np.uint8:
         raise DataError(f"{name} holds {pixels.dtype}; images are uint8, or floats in [0, 1]")
-    if pixels.shape[2] == 4:
-        pixels = _on_white(pixels)
-        if channels == 1:  # as Pillow makes grey of colours
-            pixels = np.array(Image.fromarray(pixels).convert("L"))[..., None]
-    if pixels.shape[2] == 1 and channels == 3:
-        pixels = pixels.repeat(3, axis=2)
+    pixels = in_channels(pixels, channels)
     if pixels.shape[2] != channels:
         raise DataError(f"{name} has {pixels.shape[2]} channels; data.channels is {channels}")
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
-
-
-def _on_white(pixels: NDArray[Any]) -> NDArray[Any]:
-    """RGB of RGBA: what lies under transparent pixels is often rubbish, and not to be learnt."""
-    alpha = pixels[..., 3:].astype(np.uint16)
-    shown = pixels[..., :3] * alpha + 255 * (255 - alpha)
-    return ((shown + 127) // 255).astype(np.uint8)

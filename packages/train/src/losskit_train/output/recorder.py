@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from losskit.discovery.extras import require
 from losskit_train.output.files import write_atomically
 
 
@@ -24,9 +25,14 @@ class Recorder:
     Args:
         folder: gets ``metrics.csv`` and TensorBoard's events.
         tensorboard: whether to write the latter.
+
+    Raises:
+        LosskitError: it is not installed.
     """
 
     def __init__(self, folder: Path, *, tensorboard: bool = True) -> None:
+        if tensorboard:
+            require("logging.tensorboard", "tensorboard", distribution="losskit-train")
         self.path = folder / "metrics.csv"
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ def make_fabric(config: TrainConfig) -> Fabric:
     section = config.fabric
     try:
         precision = _precision(section)
-        return Fabric(
+        fabric = Fabric(
             accelerator=section.accelerator,
             devices=section.devices,
             num_nodes=section.num_nodes,
@@ -47,8 +48,21 @@ def make_fabric(config: TrainConfig) -> Fabric:
             precision=precision if isinstance(precision, str) else None,  # type: ignore[arg-type] # Fabric checks it
             plugins=None if isinstance(precision, str) else precision,
         )
-    except (ValueError, RuntimeError, TypeError) as error:
+    except (ValueError, RuntimeError, TypeError, ImportError) as error:
         raise ConfigError(f"fabric: {one_line(error)}") from error
+    _check_launcher(section, fabric)
+    return fabric
+
+
+def _check_launcher(section: FabricConfig, fabric: Any) -> None:
+    """Raise ConfigError where a run would wait forever for machines that nobody starts."""
+    environment = getattr(fabric.strategy, "cluster_environment", None)
+    alone = type(environment).__name__ == "LightningEnvironment"  # no launcher was found
+    if section.num_nodes > 1 and alone and "MASTER_ADDR" not in os.environ:
+        raise ConfigError(
+            f"fabric.num_nodes is {section.num_nodes}, but no launcher started this: use torchrun or "
+            "srun, or set MASTER_ADDR, MASTER_PORT and NODE_RANK on each machine"
+        )
 
 
 def check_model(config: TrainConfig, model: GANWithCustomizedLoss) -> None:

@@ -8,8 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from losskit.errors import ConfigError
-from losskit.text import one_line
 from losskit_train.config.rates import LearningRates
 from losskit_train.config.training import TrainConfig, as_mapping, check_folder
 from losskit_train.data.samples import Samples, batches
@@ -22,11 +20,14 @@ from losskit_train.run import assemble, checkpoints
 from losskit_train.run.engine import raw
 from losskit_train.run.fabric import check_model, lost_processes_named, make_fabric
 from losskit_train.run.interrupt import Interrupt, Stopped, ends_with_its_launcher
-from losskit_train.run.rehearsal import rehearse
+from losskit_train.run.rehearsal import check_compiler, compiler_fails, rehearse
 from losskit_train.run.setup import seed_all, set_up
-from losskit_train.run.state import find, gather, restore
+from losskit_train.run.state import allowed, check_state, find, gather, restore, seen
 from losskit_train.run.training import Training
 from losskit_train.run.validation import Validation
+
+#: Steps between two looks of all ranks for a signal at one of them: batch systems give seconds.
+_STEPS_TO_AGREE = 10
 
 
 class Trainer(Training):
@@ -47,7 +48,9 @@ class Trainer(Training):
 
     def __init__(self, config: TrainConfig, *, progress: bool = False) -> None:
         self.config = config
-        make_fabric(config)  # what the run needs and is not here is told before anything is written
+        fabric = make_fabric(config)  # what is not here is told before anything is written
+        if config.model.compile:
+            check_compiler(fabric.device)
         self.out = Path(config.out)
         self.best = self.out / "best"
         self.progress = progress
@@ -84,6 +87,17 @@ class Trainer(Training):
         self.step = 0
         self.skipped = set()
         self._interrupt = Interrupt()
+
+    def check(self, *, resume: bool = False) -> None:
+        """Look whether ``run`` would begin, or go on, in its folder; nothing is written.
+
+        Raises:
+            ConfigError: ``out`` has a run already and ``resume`` is off.
+            CheckpointError: the checkpoint is not of this config.
+        """
+        found = allowed(self.out, *seen(self), resume=resume)
+        if found is not None:
+            check_state(self, checkpoints.load(found))
 
     def run(self, *, resume: bool = False) -> Path:
         """Train to the last step.
@@ -160,10 +174,7 @@ class Trainer(Training):
             logs = self.model.train_step(batch, self.optimizers, engine=self.engine)
         except Exception as error:
             if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-                raise ConfigError(
-                    "model.compile: torch.compile fails here, take model.compile: false: "
-                    + one_line(error)[:300]
-                ) from error
+                raise compiler_fails(error) from error
             raise
         if self.ema is not None:
             self.ema.update(raw(self.model.generator), step=self.step)
@@ -271,10 +282,10 @@ class Trainer(Training):
         self.fabric.barrier()
 
     def _should_stop(self) -> bool:
-        """Whether to stop after this step; all ranks agree, which they check at every log row."""
+        """Whether to stop after this step; all ranks agree, for which they meet now and then."""
         if self.fabric.world_size == 1:
             return self._interrupt.asked
-        if self.step % self.config.logging.every:
+        if self.step % min(self.config.logging.every, _STEPS_TO_AGREE):
             return False
         flag = torch.tensor(float(self._interrupt.asked), device=self.fabric.device)
         return bool(self.fabric.all_reduce(flag, reduce_op="sum").item())

@@ -62,6 +62,30 @@ def rehearse(model: GANWithCustomizedLoss, source: Source, config: TrainConfig) 
         np.random.set_state(states[1])
 
 
+def check_compiler(device: torch.device) -> None:
+    """Compile one addition, for which ``torch.compile`` needs all that it needs for a network.
+
+    Raises:
+        ConfigError: it fails on such a device, as without a C++ compiler.
+    """
+    try:
+        torch.compile(_added)(torch.ones(2, device=device))
+    except Exception as error:  # the compiler raises what it likes
+        raise compiler_fails(error) from error
+
+
+def _added(value: torch.Tensor) -> torch.Tensor:
+    return value + 1
+
+
+def compiler_fails(error: Exception) -> ConfigError:
+    """The error for what ``torch.compile`` raised."""
+    return ConfigError(
+        "model.compile: torch.compile fails here, take model.compile: false: "
+        + one_line(error)[:300]
+    )
+
+
 def _culprit(traceback: TracebackType | None) -> str:
     """The player and the term that a step was at, read off the traceback."""
     player, term = "", ""

@@ -142,29 +142,46 @@ def find(trainer: Training, *, resume: bool) -> Path | None:
         CheckpointError: there are some, but none is whole.
         ConfigError: there is one, and ``resume`` is off.
     """
+    return allowed(trainer.out, *trainer.fabric.broadcast(seen(trainer)), resume=resume)
+
+
+def seen(trainer: Training) -> tuple[Path | None, list[Path], list[Path]]:
+    """The newest whole checkpoint of a trainer's folder, all that are there, and the best ones."""
     folder = trainer.out / "checkpoints"
-    found, there = trainer.fabric.broadcast(
-        (checkpoints.latest(folder), checkpoints.all_of(folder))
-    )
-    if found is None and there:
+    return checkpoints.latest(folder), checkpoints.all_of(folder), checkpoints.all_of(trainer.best)
+
+
+def allowed(
+    out: Path, newest: Path | None, there: list[Path], best: list[Path], *, resume: bool
+) -> Path | None:
+    """The checkpoint to go on from, of those that were seen; raises as ``find`` does."""
+    if newest is None and there:
         raise checkpoints.CheckpointError(
-            f"not one of the {len(there)} checkpoints in {folder} is whole (the newest is "
+            f"not one of the {len(there)} checkpoints in {there[0].parent} is whole (the newest is "
             f"{there[0].name}): copy them again, each with its .seal.json, or take them away "
             "to begin anew"
         )
-    best = checkpoints.all_of(trainer.best)
-    if found is None and best and not resume:
+    if newest is None and best and not resume:
         raise ConfigError(
-            f"{trainer.out} already holds a run's best checkpoint ({best[0].name}): "
+            f"{out} already holds a run's best checkpoint ({best[0].name}): "
             "give --resume, or another out="
         )
-    if found is not None and not resume:
+    if newest is not None and not resume:
         raise ConfigError(
-            f"{trainer.out} already holds a run ({found.name}): give --resume to go on with it, "
+            f"{out} already holds a run ({newest.name}): give --resume to go on with it, "
             "or another out="
         )
-    checkpoint: Path | None = found
-    return checkpoint
+    return newest
+
+
+def check_state(trainer: Training, state: Mapping[str, Any]) -> None:
+    """Raise CheckpointError where a gathered state is of another format, config or images."""
+    if state.get("format") != FORMAT:
+        raise checkpoints.CheckpointError(
+            f"the checkpoint has format {state.get('format')!r}; this version reads {FORMAT}"
+        )
+    _check_same_run(state["config"], as_mapping(trainer.config))
+    _check_same_images(state["images"], _images(trainer))
 
 
 def restore(trainer: Training, state: dict[str, Any]) -> None:
@@ -173,10 +190,7 @@ def restore(trainer: Training, state: dict[str, Any]) -> None:
     Raises:
         CheckpointError: it is of another format, config or number of processes, or of other images.
     """
-    if state.get("format") != FORMAT:
-        raise checkpoints.CheckpointError(
-            f"the checkpoint has format {state.get('format')!r}; this version reads {FORMAT}"
-        )
+    check_state(trainer, state)
     world_size = trainer.fabric.world_size
     if len(state["ranks"]) != world_size:
         raise checkpoints.CheckpointError(
@@ -184,8 +198,6 @@ def restore(trainer: Training, state: dict[str, Any]) -> None:
             f"needs as many, not {world_size} (or start anew with model.warm_start)"
         )
     own = state["ranks"][trainer.fabric.global_rank]
-    _check_same_run(state["config"], as_mapping(trainer.config))
-    _check_same_images(state["images"], _images(trainer))
     try:
         for player, optimizer in trainer.optimizers.items():
             load_network(raw(getattr(trainer.model, player)), state["networks"][player])
