@@ -216,7 +216,7 @@ def _unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def _name_of(function: Callable[..., Any]) -> str:
+def _name_of(function: Any) -> str:
     plain = _unwrapped(function)
     return str(getattr(plain, "__name__", type(plain).__name__)).strip("<>")
 
