@@ -210,7 +210,7 @@ def output_key(loss: nn.Module, argument: str) -> str:
     return "pred" if torchs_own and argument == "input" else argument
 
 
-def _unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+def _unwrapped(function: Any) -> Any:
     while isinstance(function, functools.partial):
         function = function.func
     return function
