@@ -280,5 +280,5 @@ class Trainer:
 
 
 def train(config: TrainConfig, *, resume: bool = False, progress: bool = False) -> Path:
-    """Check, train, and return the last checkpoint; see [`Trainer`][losskit_train.run.loop.Trainer]."""
+    """Check, train, and return the last checkpoint; see `Trainer`."""
     return Trainer(config, progress=progress).run(resume=resume)
