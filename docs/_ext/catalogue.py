@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,6 @@ from losskit.discovery.registry import list_losses, plugins
 from losskit.discovery.targets import resolve_target
 from losskit.signatures import is_required, loss_signature
 from losskit.spec import LossSpec
-
-_SECTIONS = ("Args", "Returns", "Raises", "Example", "Examples", "References", "Reference", "Note")
-_CROSS_REFERENCE = re.compile(r"\[(`[^`]+`)\]\[[^\]]*\]")
-
 
 _DOCS = Path(__file__).parent.parent
 
@@ -93,7 +90,7 @@ def section(
     ):
         shown = [n if is_required(p) else f"{n}={p.default!r}" for n, p in parameters.items()]
         lines += [f"{title}: {', '.join(f'`{item}`' for item in shown) or 'none'}.", ""]
-    lines += [*markdown(_documentation(spec)), ""]
+    lines += [*_reference(spec), ""]
     if spec.paper:
         lines += [f"Paper: {_linked(spec.paper)}", ""]
     entries = atlas.entries_of(spec, figures)
@@ -101,43 +98,20 @@ def section(
     return "\n".join([*lines, "```yaml", config.rstrip(), "```", ""])
 
 
-def _documentation(spec: LossSpec) -> str:
-    """The docstring of a loss, or of the function that its first paragraph points to."""
+def _reference(spec: LossSpec) -> Iterator[str]:
+    """autodoc's directives for a loss, and for the function that its first paragraph names."""
     target = resolve_target(spec.target)
-    text = inspect.getdoc(target) or ""
-    pointer = _CROSS_REFERENCE.search(text.partition("\n\n")[0])
-    name = pointer[1].strip("`") if pointer else ""
-    function = getattr(inspect.getmodule(target), name, None)
-    if inspect.isfunction(function) and not text.startswith("One minus"):
-        return f"{inspect.getdoc(function) or ''}\n"
-    return text
-
-
-def markdown(text: str) -> Iterator[str]:
-    """A Google-style docstring as Markdown: headings become bold, arguments a list."""
-    current = ""
-    for line in _CROSS_REFERENCE.sub(r"\1", text).splitlines():
-        heading = line.rstrip(":")
-        if line.endswith(":") and heading in _SECTIONS:
-            if current.startswith("Example"):
-                yield "```"
-            current = heading
-            yield from ("", f"**{heading}**", "")
-            if current.startswith("Example"):
-                yield "```python"
-        elif current.startswith("Example"):
-            if line and not line.startswith(" "):
-                yield "```"
-                current = ""
-                yield line
-            else:
-                yield line[4:]
-        elif current in ("Args", "Raises") and (item := re.match(r"    (\*{0,2}\w+): (.*)", line)):
-            yield f"- `{item[1]}`: {item[2]}"
-        else:
-            yield line[4:] if current and line.startswith("    ") else line
-    if current.startswith("Example"):
-        yield "```"
+    module = inspect.getmodule(target)
+    first = (inspect.getdoc(target) or "").partition("\n\n")[0]
+    named = [getattr(module, name, None) for name in re.findall(r"(?<!`)`(\w+)`(?!`)", first)]
+    yield "```{eval-rst}"
+    for item in dict.fromkeys([target, *filter(inspect.isfunction, named)]):
+        kind = "class" if inspect.isclass(item) else "function"
+        package = item.__module__.partition(".")[0]
+        exported = getattr(import_module(package), item.__name__, None) is item
+        module = package if exported else item.__module__
+        yield from (f".. auto{kind}:: {module}.{item.__name__}", "   :no-index:", "")
+    yield "```"
 
 
 def _linked(paper: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -27,6 +28,7 @@ from losskit.testing import (
     parametrize_with_checks,
     run_checks,
 )
+from losskit.testing.documents import documentation
 
 # Check → what to change in a plugin written by `losskit new`: (file, old text, new text).
 VARIANTS: dict[str, tuple[str, str, str]] = {
@@ -340,3 +342,39 @@ def test_an_example_that_expects_nonsense_fails(expected: str, variant) -> None:
     (result,) = run_checks(f"{names.namespace}/{names.loss_class}", only=["example"])
     assert result.status == "failed"
     assert "name a check (loads, " in result.message
+
+
+def a_distance(pred: object) -> object:
+    """What the class below leaves to its function.
+
+    Returns:
+        pred.
+    """
+    return pred
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["`a_distance`", ":func:`a_distance`", ":py:func:`losskit.losses.pixel.l1_loss`"],
+)
+def test_references_in_docstrings_are_followed(reference: str) -> None:
+    class Module:
+        __doc__ = f"Not ``a_distance``, but {reference}."
+
+    assert "Returns:" in documentation(SimpleNamespace(target=Module))
+
+
+@pytest.mark.parametrize("text", ["``a_distance``", "`no_such.name`", "`nothing`", "a `b`"])
+def test_code_in_docstrings_is_no_reference(text: str) -> None:
+    class Module:
+        __doc__ = text
+
+    assert documentation(SimpleNamespace(target=Module)) == text
+
+
+def test_a_reference_by_role_must_lead_somewhere() -> None:
+    class Module:
+        __doc__ = "See :func:`losskit.losses.pixel.nothing`."
+
+    with pytest.raises(CheckFailed, match=r"following :func:`losskit.losses.pixel.nothing`"):
+        documentation(SimpleNamespace(target=Module))

@@ -171,8 +171,9 @@ def _random(config: Any) -> Any:
 def _toctree(block: Block, example: Example) -> None:
     entries = [e for e in block.source.split("\n") if e.strip() and not e.startswith(":")]
     for entry in entries:
-        page = block.path.parent / f"{entry}.md"
-        assert page.is_file() or page.relative_to(ROOT).as_posix().startswith(GENERATED), entry
+        pages = [block.path.parent / f"{entry}{suffix}" for suffix in (".md", ".rst")]
+        place = pages[0].relative_to(ROOT).as_posix()
+        assert any(page.is_file() for page in pages) or place.startswith(GENERATED), entry
 
 
 def _by_a_test(block: Block, example: Example) -> None:

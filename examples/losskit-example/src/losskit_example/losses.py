@@ -52,7 +52,7 @@ def _check_sharpness(sharpness: float) -> None:
 
 
 class ExampleLoss(Loss):
-    """[`example_loss`][losskit_example.losses.example_loss] as a module.
+    """`example_loss` as a module.
 
     Args:
         sharpness: the larger, the nearer to L1.

@@ -80,10 +80,10 @@ class CLIPDirectionalLoss(Loss):
         model: an open_clip model by name, or as an object.
         weights: an open_clip tag, a path, or ``"random"``; by default ``"openai"``.
         preprocess: ``"clip"``, ``"styleclip"`` or a hashable callable; see
-            [`CLIPLoss`][losskit_clip.CLIPLoss].
+            `CLIPLoss`.
         templates: the sentences both texts are put into; the paper's ``"imagenet"``.
         data_range: the values that mean black and white.
-        eps: see [`clip_directional_loss`][losskit_clip.clip_directional_loss].
+        eps: see `clip_directional_loss`.
         free_text: let the text tower go, in the whole process, once the direction is known. A loss that
             meets a new text reads the model again. A model given as an object stays yours: only the
             losses' copy goes.

@@ -1,4 +1,4 @@
-"""How to try each loss, on a CLIP small enough to run anywhere; see [`Example`][losskit.Example]."""
+"""How to try each loss, on a CLIP small enough to run anywhere; see `Example`."""
 
 from __future__ import annotations
 

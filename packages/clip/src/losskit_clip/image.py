@@ -79,7 +79,7 @@ class CLIPImageLoss(Loss):
         model: an open_clip model by name, or as an object.
         weights: an open_clip tag, a path, or ``"random"``; by default ``"openai"``.
         preprocess: ``"clip"``, ``"styleclip"`` or a hashable callable; see
-            [`CLIPLoss`][losskit_clip.CLIPLoss].
+            `CLIPLoss`.
         data_range: the values that mean black and white.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``, over images.
         precision: ``None`` (float32), ``"bf16"`` or ``"fp16"`` for the image tower.

@@ -104,7 +104,7 @@ class StyleClipPreprocess:
     """StyleCLIP's arithmetic: repeat each pixel ``scale_factor`` times, average to ``pool_size``.
 
     It skips CLIP's mean and standard deviation, and hands values on in whatever range they have.
-    For parity with published results; [`ClipPreprocess`][losskit_clip.ClipPreprocess] is the right
+    For parity with published results; `ClipPreprocess` is the right
     way.
 
     Args:

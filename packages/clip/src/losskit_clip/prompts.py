@@ -110,7 +110,7 @@ class TextEncoder:
     Args:
         model: an open_clip name or model, as checked by ``check_model``.
         weights: its weights.
-        templates: see [`fill_templates`][losskit_clip.prompts.fill_templates].
+        templates: see `fill_templates`.
         tokenizer: for models without one of their own.
     """
 
@@ -227,7 +227,7 @@ def both_towers(
     tokenizer: Tokenizer | None,
     **image_options: Any,
 ) -> tuple[Backbone, TextEncoder]:
-    """[`image_tower`][losskit_clip.towers.image_tower] and ``TextEncoder``, from one reading of the model."""
+    """`image_tower` and ``TextEncoder``, from one reading of the model."""
     with one_reading():
         tower = image_tower(model, weights, **image_options)
         return tower, TextEncoder(model, weights, templates=templates, tokenizer=tokenizer)

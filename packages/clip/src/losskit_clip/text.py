@@ -107,10 +107,10 @@ class CLIPLoss(Loss):
             model object.
         preprocess: ``"clip"`` (antialiased resize and crop, the model's mean and std),
             ``"styleclip"`` (StyleCLIP's, for parity: see
-            [`StyleClipPreprocess`][losskit_clip.StyleClipPreprocess]) or a hashable callable.
+            `StyleClipPreprocess`) or a hashable callable.
         negative_prompts: texts to keep away from, also beside texts that come with the call.
         templates: sentences to put texts into; see
-            [`fill_templates`][losskit_clip.prompts.fill_templates].
+            `fill_templates`.
         pairing: how texts of the call meet images: ``"matched"`` (one each, or one for all) or
             ``"all"``.
         data_range: the values that mean black and white, ``1.0`` for [0, 1], ``(-1, 1)``.

@@ -67,7 +67,7 @@ class LossSpec:
         summary: one line, for listings.
         tags: words to filter by (``"adversarial"``, ``"penalty"``, ``"pixel"``).
         aliases: other names of the same loss.
-        example: ``"module:attribute"`` of a factory that returns an [`Example`][losskit.Example];
+        example: ``"module:attribute"`` of a factory that returns an `Example`;
             the conformance kit, the docs and the benchmarks run it.
         paper: where the loss comes from, as a citation with its arXiv number or DOI.
         deprecated: empty, or what to use instead; using the loss then warns.
@@ -226,7 +226,7 @@ class BackboneSpec:
         packaged: networks of it whose true weights come in an installed package, so that making
             them fetches nothing.
         files: ``"module:attribute"`` of a function of a network's name that answers with its
-            [`NetworkFile`][losskit.spec.NetworkFile], for ``losskit weights`` and ``doctor``; it
+            `NetworkFile`, for ``losskit weights`` and ``doctor``; it
             loads and fetches nothing.
         networks: those that losses use by default, which are listed unasked.
         known: ``"module:attribute"`` of a function without arguments that returns the names of all

@@ -63,13 +63,17 @@ class PredictionPool(nn.Module):
 class AdvLoss(Loss):
     r"""Adversarial loss of one player on a pair of images, as DeblurGAN-v2 defines them.
 
-    | ``loss_type`` | discriminator | generator |
-    |---|---|---|
-    | ``gan`` | mean of the two cross-entropies | cross-entropy to real |
-    | ``lsgan`` | mean of the two **absolute** distances to 1 and 0 (so in MMagic) | distance to 1 |
-    | ``wgan-gp`` | $\overline{D(\tilde x)} - \overline{D(x)}$ + 10 · WGAN-GP per pixel | $-\overline{D(\tilde x)}$ |
-    | ``ragan`` | cross-entropies relative to pools, halved | labels exchanged |
-    | ``ragan-ls`` | squares relative to pools, halved | signs exchanged |
+    ============  ========================================================  =====================
+    loss_type     discriminator                                             generator
+    ============  ========================================================  =====================
+    ``gan``       mean of the two cross-entropies                           cross-entropy to real
+    ``lsgan``     mean of the two **absolute** distances to 1 and 0         distance to 1
+                  (so in MMagic)
+    ``wgan-gp``   $\overline{D(\tilde x)} - \overline{D(x)}$                $-\overline{D(\tilde x)}$
+                  + 10 · WGAN-GP per pixel
+    ``ragan``     cross-entropies relative to pools, halved                 labels exchanged
+    ``ragan-ls``  squares relative to pools, halved                         signs exchanged
+    ============  ========================================================  =====================
 
     The relativistic ones compare with the mean of the last 50 predictions of the other kind, which
     carries no gradient. The discriminator's calls fill the pools; before the first one the

@@ -21,7 +21,7 @@ TermConfigs: TypeAlias = TermConfig | Iterable[TermConfig]
 class GANObjective(nn.Module):
     """The losses of a generator and of its discriminator, each a sum of terms.
 
-    Every argument takes one config, one [`Term`][losskit.Term], one loss (a module or a function), a
+    Every argument takes one config, one `Term`, one loss (a module or a function), a
     list of them, or nothing.
 
     What ``gan_loss`` may be is read off the loss's call:
@@ -42,8 +42,8 @@ class GANObjective(nn.Module):
         gan_loss: the adversarial loss(es); ``None``: auxiliary terms only.
         disc_auxiliary_loss: further terms of the discriminator (R1, a shift penalty).
         gen_auxiliary_loss: further terms of the generator (L1, perceptual, path length).
-        on_nonfinite: what a NaN or infinite term does; see [`Objective`][losskit.Objective].
-        allow_import: let losses import code that their configs name; see [`build`][losskit.build].
+        on_nonfinite: what a NaN or infinite term does; see `Objective`.
+        allow_import: let losses import code that their configs name; see `build`.
 
     Raises:
         ConfigError: a config is wrong (the message says which), or there is no term at all.
@@ -90,7 +90,7 @@ class GANObjective(nn.Module):
     def discriminator(
         self, outputs: Mapping[str, Any] | None = None, **more: Any
     ) -> ObjectiveOutput:
-        """The discriminator's total and logs; see [`Objective.forward`][losskit.Objective].
+        """The discriminator's total and logs; see `Objective.forward`.
 
         Raises:
             ConfigError: the discriminator has no term.

@@ -79,7 +79,7 @@ def align_faces(
     Args:
         image: any size and range; receives gradients.
         landmarks: eyes, nose, corners of the mouth as pixels (x, y), from
-            [`face_landmarks`][losskit_identity.face_landmarks].
+            `face_landmarks`.
         size: of the result, 112 for ArcFace; the template is scaled to it.
 
     Raises:

@@ -40,7 +40,7 @@ def similarity(
     Args:
         pred: RGB in ``data_range``, any size.
         target: of the same shape.
-        facenet: as for [`FaceIdLoss`][losskit_identity.FaceIdLoss].
+        facenet: as for `FaceIdLoss`.
         weights: likewise.
         align: likewise.
         on_missing: likewise.

@@ -10,7 +10,7 @@ _FILES = ("data/pnet.pt", "data/rnet.pt", "data/onet.pt")
 
 
 def names() -> list[str]:
-    """What [`file_of`][losskit_identity.shipped.file_of] knows."""
+    """What `file_of` knows."""
     return ["mtcnn"]
 
 

@@ -172,9 +172,9 @@ class ContextualLoss(FeatureLoss):
     Args:
         layer_weights: weight by layer, which must give maps, or tokens if positions do not count; by
             default a VGG's ``relu3_4``.
-        backbone: as for [`PerceptualLoss`][losskit_perceptual.perceptual.PerceptualLoss].
+        backbone: as for `PerceptualLoss`.
         weights: of the network: ``"default"``, ``"random"``, ``"random:SEED"``, or a path.
-        bandwidth: as for [`contextual_loss`][losskit_perceptual.contextual.contextual_loss].
+        bandwidth: as for `contextual_loss`.
         distance: ``"cosine"``, ``"l1"`` or ``"l2"``.
         spatial_weight: how much positions count; CoBi's is 0.1.
         chunk_size: rows at once; smaller needs less memory.

@@ -127,7 +127,7 @@ def fft_loss(
 
 
 class FocalFrequencyLoss(Loss):
-    """[`focal_frequency_loss`][losskit_perceptual.frequency.focal_frequency_loss] as a module.
+    """`focal_frequency_loss` as a module.
 
     Args:
         alpha: how much hard frequencies are preferred.
@@ -182,7 +182,7 @@ class FocalFrequencyLoss(Loss):
 
 
 class FFTLoss(Loss):
-    """[`fft_loss`][losskit_perceptual.frequency.fft_loss] as a module.
+    """`fft_loss` as a module.
 
     Args:
         norm: ``"backward"``, ``"ortho"`` or ``"forward"``, as in ``torch.fft``.

@@ -71,7 +71,7 @@ def ldl_loss(
     window_size: int = 7,
     reduction: Reduction = "mean",
 ) -> Float[Tensor, "..."]:
-    r"""$\mathrm{mean}\,M\,|p - t|$ with $M$ the [`artifact_map`][losskit_perceptual.ldl.artifact_map].
+    r"""$\mathrm{mean}\,M\,|p - t|$ with $M$ the `artifact_map`.
 
     The map is a weight: no gradient goes through it.
 
@@ -100,7 +100,7 @@ def ldl_loss(
 
 
 class LDLLoss(Loss):
-    """[`ldl_loss`][losskit_perceptual.ldl.ldl_loss] as a module.
+    """`ldl_loss` as a module.
 
     Args:
         window_size: of the local variance, odd, in pixels.

@@ -114,7 +114,7 @@ def ms_ssim(
 
 
 class MSSSIMLoss(WindowedLoss):
-    """One minus [`ms_ssim`][losskit_perceptual.structural.ms_ssim]: 0 for equal images, up to 1.
+    """One minus `ms_ssim`: 0 for equal images, up to 1.
 
     Args:
         data_range: the images' range: 1.0, 255 or ``(-1, 1)``; a tensor far outside warns once.

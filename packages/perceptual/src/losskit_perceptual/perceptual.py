@@ -187,7 +187,7 @@ class PerceptualLoss(FeatureLoss):
             pred: an RGB batch ``(b, 3, h, w)`` in the range the loss was told.
             target: of the same shape; gets no gradient. Where ``perceptual_weight`` is 0, it may be of
                 another size, or one image, the style of all, as for
-                [`StyleLoss`][losskit_perceptual.style.StyleLoss].
+                `StyleLoss`.
             mask: how much each place counts, ``(b, 1, h, w)`` in [0, 1]; all places if left out.
 
         Returns:

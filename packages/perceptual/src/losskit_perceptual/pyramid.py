@@ -100,7 +100,7 @@ def laplacian_pyramid_loss(
 
 
 class LaplacianPyramidLoss(Loss):
-    """[`laplacian_pyramid_loss`][losskit_perceptual.pyramid.laplacian_pyramid_loss] as a module.
+    """`laplacian_pyramid_loss` as a module.
 
     Args:
         levels: of the pyramid, the low-pass rest included.

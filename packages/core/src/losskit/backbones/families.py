@@ -16,7 +16,7 @@ class BackboneRecipe:
     """What a family of backbones (a ``BackboneSpec``) answers: how to make one of its networks.
 
     Args:
-        build: as for [`shared_backbone`][losskit.backbones.shared_backbone].
+        build: as for `shared_backbone`.
         args: as for ``shared_backbone``; names of networks and weights, so that equal recipes share.
         norm: what the network was trained with, for images in [0, 1].
     """

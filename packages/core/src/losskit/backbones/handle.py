@@ -20,7 +20,7 @@ _LARGEST_TRIED = 256
 
 
 class Backbone(TrunkUser):
-    """A loss's handle on a shared trunk; made by [`shared_backbone`][losskit.backbones.shared_backbone].
+    """A loss's handle on a shared trunk; made by `shared_backbone`.
 
     It is no ``nn.Module``: a loss that holds it as an attribute has neither its parameters nor its
     state. Copies share the trunk.
@@ -54,7 +54,7 @@ class Backbone(TrunkUser):
 
     @property
     def passes(self) -> int:
-        """How many times the trunk has run, for whomever, outside ``torch.compile``d callers."""
+        """How many times the trunk has run, for whomever; callers under ``torch.compile`` are not counted."""
         return self.trunk.passes
 
     @property
@@ -205,7 +205,7 @@ def shared_backbone(
 
     Args:
         build: a module-level function that returns a
-            [`FeatureNetwork`][losskit.backbones.FeatureNetwork]; called with torch seeded.
+            `FeatureNetwork`; called with torch seeded.
         args: what tells one network from another (architecture, weights); hashable. An argument
             that names a file is told apart by the file's time and size too.
         layers: the names this loss wants; at least one.

@@ -17,8 +17,6 @@ from losskit.spec import LossSpec
 from losskit.text import printable
 
 SCHEMA = 1
-_CROSS_REFERENCE = re.compile(r"\[(`[^`]+`)\]\[[^\]]*\]")  # how docstrings link, for the docs
-
 _MODULES = re.compile(r"\b(?:[a-z_]\w*\.)+(?=[A-Z])")  # of types, as in collections.abc.Sequence
 
 
@@ -144,7 +142,7 @@ def _show(arguments: argparse.Namespace) -> int:
         if not parameters:
             print("  none")
     if signature["doc"]:
-        print("\n" + _CROSS_REFERENCE.sub(r"\1", signature["doc"]))
+        print("\n" + signature["doc"])
     print("\nexample:")
     config = example_config(spec, signature["inputs"])
     for line in _yaml(config):

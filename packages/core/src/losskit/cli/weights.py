@@ -51,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="fetch files into the cache and verify them",
         epilog="example: losskit weights pull --all",
     )
-    pull.add_argument("name", nargs="*", help="names from `losskit weights list`")
+    pull.add_argument("name", nargs="*", help="names that 'losskit weights list' shows")
     pull.add_argument("--all", action="store_true", help="every file that is missing")
     pull.set_defaults(run=_pull)
     verify = actions.add_parser(

@@ -1,6 +1,6 @@
 """Load a plugin inside a guard of its own, so that its fault never hurts another.
 
-Torch-free. What became of a plugin is a [`PluginRecord`][losskit.PluginRecord], never an exception.
+Torch-free. What became of a plugin is a `PluginRecord`, never an exception.
 Every plugin gets a pluggy manager of its own: registration that fails half way leaves nothing behind
 in anybody else's.
 """

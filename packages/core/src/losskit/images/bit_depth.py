@@ -104,7 +104,7 @@ def unclipped(image: Any, white: float) -> NDArray[np.float32]:
     """The values of a Pillow image, in [0, 1], as float32.
 
     Args:
-        image: one that has a [`white_of`][losskit.images.bit_depth.white_of].
+        image: one that has a `white_of`.
         white: that.
 
     Raises:

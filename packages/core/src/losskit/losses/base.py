@@ -24,8 +24,7 @@ class Loss(nn.Module):
     """A loss: pure mathematics from named tensors (or modules) to one tensor.
 
     Subclasses write ``forward``. It knows no weight, schedule, mixed precision, distributed code
-    or logging: those are the [`Term`][losskit.Term]'s, the
-    [`Objective`][losskit.Objective]'s and the trainer's.
+    or logging: those are the `Term`'s, the `Objective`'s and the trainer's.
 
     A loss made of parts writes ``components`` instead, and ``forward`` is their sum.
     """

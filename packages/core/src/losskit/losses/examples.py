@@ -1,4 +1,4 @@
-"""How to try each of the core's losses; see [`Example`][losskit.Example]."""
+"""How to try each of the core's losses; see `Example`."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def gradient_loss(
     Args:
         pred: images in any range.
         target: of the same shape and range.
-        weight: a number, or a mask; see [`l1_loss`][losskit.losses.pixel.l1_loss].
+        weight: a number, or a mask; see `l1_loss`.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
         sample_wise: average each sample over its own mask first.
 
@@ -55,7 +55,7 @@ def gradient_loss(
 
 
 class GradientLoss(PairLoss):
-    """[`gradient_loss`][losskit.losses.gradient.gradient_loss] as a module.
+    """`gradient_loss` as a module.
 
     ``target`` gets no gradient; use the function where both sides learn.
 

@@ -35,7 +35,7 @@ def l1_loss(pred: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]) -> F
         pred: any shape; ``(b, c, h, w)`` where a mask is given.
         target: of the same shape and units.
         weight: a number, or a mask of the same shape or with one channel; see
-            [`weighted_reduce`][losskit.losses.reduction.weighted_reduce].
+            `weighted_reduce`.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
         sample_wise: average each sample over its own mask first.
 
@@ -63,7 +63,7 @@ def mse_loss(
     Args:
         pred: any shape; ``(b, c, h, w)`` where a mask is given.
         target: of the same shape and units.
-        weight: as in [`l1_loss`][losskit.losses.pixel.l1_loss].
+        weight: as in `l1_loss`.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
         sample_wise: average each sample over its own mask first.
 
@@ -91,7 +91,7 @@ def charbonnier_loss(
         pred: any shape; ``(b, c, h, w)`` where a mask is given.
         target: of the same shape and units.
         eps: $\epsilon > 0$, in squared units of the pixels. fp16 rounds the default to 0: raise it.
-        weight: as in [`l1_loss`][losskit.losses.pixel.l1_loss].
+        weight: as in `l1_loss`.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
         sample_wise: average each sample over its own mask first.
 
@@ -128,7 +128,7 @@ def huber_loss(
         target: of the same shape and units.
         delta: where the two meet, positive, in units of the pixels. Smooth L1 is this divided by
             ``delta``.
-        weight: as in [`l1_loss`][losskit.losses.pixel.l1_loss].
+        weight: as in `l1_loss`.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
         sample_wise: average each sample over its own mask first.
 
@@ -152,7 +152,7 @@ class MaskedDistance(Loss):
     """What modules of an elementwise distance share: its options, and a target without gradient.
 
     Args:
-        function: a distance made by [`masked_loss`][losskit.masked_loss].
+        function: a distance made by `masked_loss`.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
         sample_wise: average each sample over its own mask first.
         options: further arguments of the function.
@@ -188,7 +188,7 @@ class MaskedDistance(Loss):
 
 
 class PairLoss(MaskedDistance):
-    """A masked distance of two tensors; see [`MaskedDistance`][losskit.losses.pixel.MaskedDistance]."""
+    """A masked distance of two tensors; see `MaskedDistance`."""
 
     def forward(self, pred: Tensor, target: Tensor, weight: Tensor | float | None = None) -> Tensor:
         """The loss of ``pred`` against ``target``, of one shape, under a mask."""
@@ -196,7 +196,7 @@ class PairLoss(MaskedDistance):
 
 
 class L1Loss(PairLoss):
-    """[`l1_loss`][losskit.losses.pixel.l1_loss] as a module; ``target`` gets no gradient.
+    """`l1_loss` as a module; ``target`` gets no gradient.
 
     Args:
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
@@ -211,7 +211,7 @@ class L1Loss(PairLoss):
 
 
 class MSELoss(PairLoss):
-    """[`mse_loss`][losskit.losses.pixel.mse_loss] as a module; ``target`` gets no gradient.
+    """`mse_loss` as a module; ``target`` gets no gradient.
 
     Args:
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
@@ -226,7 +226,7 @@ class MSELoss(PairLoss):
 
 
 class CharbonnierLoss(PairLoss):
-    """[`charbonnier_loss`][losskit.losses.pixel.charbonnier_loss] as a module.
+    """`charbonnier_loss` as a module.
 
     ``target`` gets no gradient.
 
@@ -246,7 +246,7 @@ class CharbonnierLoss(PairLoss):
 
 
 class HuberLoss(PairLoss):
-    """[`huber_loss`][losskit.losses.pixel.huber_loss] as a module; ``target`` gets no gradient.
+    """`huber_loss` as a module; ``target`` gets no gradient.
 
     Args:
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.

@@ -56,7 +56,7 @@ def psnr_loss(
 
 
 class PSNRLoss(Loss):
-    """[`psnr_loss`][losskit.losses.psnr.psnr_loss] as a module.
+    """`psnr_loss` as a module.
 
     Args:
         toY: the name MMagic and BasicSR use for ``to_y``: compare luma only.

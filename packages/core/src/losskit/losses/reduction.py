@@ -102,8 +102,7 @@ def masked_loss(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Give an elementwise loss function ``weight``, ``reduction`` and ``sample_wise``.
 
     The function may take any tensors and options and returns one value per element. The result
-    takes, besides them, the three arguments of
-    [`weighted_reduce`][losskit.losses.reduction.weighted_reduce] by keyword.
+    takes, besides them, the three arguments of `weighted_reduce` by keyword.
 
     Example:
         >>> import torch
@@ -134,7 +133,7 @@ def masked_loss(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     own = inspect.signature(function)
     extra = [
         parameter
-        for parameter in inspect.signature(weighted_reduce).parameters.values()
+        for parameter in inspect.signature(weighted_reduce, eval_str=True).parameters.values()
         if parameter.name in ("weight", "reduction", "sample_wise")
         and parameter.name not in own.parameters
     ]

@@ -61,7 +61,7 @@ def masked_tv_loss(
 
 
 class MaskedTVLoss(Loss):
-    """[`masked_tv_loss`][losskit.losses.tv.masked_tv_loss] as a module.
+    """`masked_tv_loss` as a module.
 
     Args:
         reduction: ``"mean"`` or ``"sum"``.

@@ -18,7 +18,7 @@ class NonFiniteGuard:
 
     Args:
         policy: ``"raise"``, ``"warn"``, ``"skip"`` or ``"ignore"``; see
-            [`Objective`][losskit.Objective].
+            `Objective`.
 
     Raises:
         ConfigError: the policy is unknown.

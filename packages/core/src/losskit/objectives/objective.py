@@ -42,8 +42,8 @@ class Objective(CompiledStepCount):
     ``iteration`` among the outputs if a term has a schedule.
 
     Args:
-        terms: [`Term`][losskit.Term]s, their configs (dicts with ``type``), or plain losses: modules
-            and functions that return one tensor.
+        terms: each a `Term`, its config (a dict with ``type``), or a plain loss: a module or a function
+            that returns one tensor.
         on_nonfinite: what to do when a term is NaN or infinite: ``"raise"`` an error that names it,
             ``"warn"``, ``"skip"`` (leave it out of this step's total; the logs still show it), or
             ``"ignore"``. On the CPU the check is immediate. On an accelerator ``"raise"`` and
@@ -289,7 +289,7 @@ class Objective(CompiledStepCount):
     ) -> BalanceReport:
         """Which term dominates over some batches, and weights for a wished ratio.
 
-        As [`losskit.objectives.balance.report`][losskit.objectives.balance.report], which says what each argument means.
+        As `losskit.objectives.balance.report`, which says what each argument means.
         """
         return report(self, batches, wrt, ratio=ratio)
 

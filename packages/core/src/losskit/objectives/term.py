@@ -44,7 +44,7 @@ class Term(nn.Module):
     Args:
         loss: any module or function that returns one tensor. The ``input`` of PyTorch's own losses is
             taken from the outputs as ``pred``.
-        loss_weight: a number, or an [`AdaptiveWeight`][losskit.AdaptiveWeight].
+        loss_weight: a number, or an `AdaptiveWeight`.
         data_info: argument of the loss → key of the outputs. A value that is not a string is passed
             as it is (``target_is_real: true``). Required arguments that ``data_info`` leaves out are
             taken from the outputs by their own names.

@@ -24,8 +24,7 @@ class Check:
     Args:
         id: short and stable; what ``--only`` and ``expected_failures`` call it.
         scope: what it is run on: a whole plugin, or each of its losses.
-        function: takes a [`PluginCase`][losskit.testing.declaration.PluginCase] or a
-            [`LossCase`][losskit.testing.case.LossCase] and raises where something is wrong.
+        function: takes a `PluginCase` or a `LossCase` and raises where something is wrong.
         case: what to run on; ``None`` until it is bound to a plugin or loss.
     """
 

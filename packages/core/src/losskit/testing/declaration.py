@@ -63,7 +63,7 @@ def check_api(case: PluginCase) -> None:
 
 @check("imports-without-torch", scope="plugin")
 def check_imports_without_torch(case: PluginCase) -> None:
-    """Every `losskit list` imports every plugin's entry module; torch takes 1.5 s, so none may pull it in."""
+    """Every ``losskit list`` imports every plugin's entry module; torch takes 1.5 s, so none may pull it in."""
     probe = case.probe
     fail_unless(
         probe.ok,
@@ -80,7 +80,7 @@ def check_imports_without_torch(case: PluginCase) -> None:
 
 @check("imports-quietly", scope="plugin")
 def check_imports_quietly(case: PluginCase) -> None:
-    """An import that prints spoils `--json`; one that is slow or patches builtins spoils every command."""
+    """An import that prints spoils ``--json``; one that is slow or patches builtins spoils every command."""
     probe = case.probe
     where = _entry_module(case)
     fail_unless(
@@ -212,7 +212,7 @@ def _batches(example: Example) -> list[Any]:
 
 @check("inputs")
 def check_inputs(case: LossCase) -> None:
-    """`data_info` routes by the names of the call's arguments: the example's must be those."""
+    """``data_info`` routes by the names of the call's arguments: the example's must be those."""
     example = case.example()
     with explained("making the loss with the example's arguments", "mend either"):
         loss = case.loss(example)

@@ -1,9 +1,10 @@
-"""Checks of docstrings: what a user reads in `help`, `losskit show` and the documentation."""
+"""Checks of docstrings: what a user reads in ``help``, ``losskit show`` and the documentation."""
 
 from __future__ import annotations
 
 import inspect
 import re
+from contextlib import suppress
 from typing import Any
 
 from losskit.discovery.targets import resolve_target
@@ -12,10 +13,9 @@ from losskit.losses.base import Loss
 from losskit.testing.case import LossCase, explained, fail_unless
 from losskit.testing.checks import check
 
-# "[`l1_loss`][losskit.losses.pixel.l1_loss]", or "[`l1_loss`][]" in its own module: a class's
-# docstring may lean on its function's.
-_LINK = re.compile(r"\]\[([A-Za-z_]\w*(?:\.\w+)+)\]")
-_LOCAL_LINK = re.compile(r"\[`([A-Za-z_]\w*)`\]\[\]")
+# How Sphinx writes a reference: "`l1_loss`" or ":func:`losskit.losses.pixel.l1_loss`". A class's docstring
+# may lean on its function's.
+_REFERENCE = re.compile(r"(?<![`\w])(:(?:py:)?\w+:)?`[~.]?([A-Za-z_]\w*(?:\.\w+)*)`(?!`)")
 _SECTIONS = {
     "Returns": re.compile(r"^\s*(Returns|Yields):|^\s*Returns\s*\n\s*-{3}|:returns?:", re.M),
     "Raises": re.compile(r"^\s*Raises:|^\s*Raises\s*\n\s*-{3}|:raises\b", re.M),
@@ -43,13 +43,13 @@ def check_docstring(case: LossCase) -> None:
         fail_unless(
             pattern.search(text) is not None,
             f"the docstrings of {case.name} have no {section} section",
-            f"add `{section}:` to the class, to forward, or to the function the class links to "
-            "as [`name`][package.module.name]",
+            f"add `{section}:` to the class, to forward, or to the function the class refers to "
+            "as :func:`package.module.name`, or as `name` in its own module",
         )
 
 
 def documentation(case: LossCase) -> str:
-    """The docstrings of a loss: class, call, and the functions they link to."""
+    """The docstrings of a loss: class, call, and the functions they refer to."""
     target = case.target
     texts = [inspect.getdoc(target) or ""]
     if inspect.isclass(target):
@@ -59,15 +59,19 @@ def documentation(case: LossCase) -> str:
             for method in ("forward", "components", "__init__"):
                 if method in vars(base):
                     texts.append(inspect.getdoc(vars(base)[method]) or "")
-    found = _LINK.findall("\n".join(texts))
-    found += [f"{target.__module__}.{name}" for name in _LOCAL_LINK.findall("\n".join(texts))]
-    for link in dict.fromkeys(found):
-        with explained(f"following the link to {link!r} in a docstring", "name what exists"):
-            texts.append(inspect.getdoc(_linked(link)) or "")
+    module = inspect.getmodule(target)
+    for role, name in dict.fromkeys(_REFERENCE.findall("\n".join(texts))):
+        if hasattr(module, name):
+            texts.append(inspect.getdoc(getattr(module, name)) or "")
+        elif "." in name:
+            doing = f"following {role}`{name}` in a docstring"
+            # Without a role it may be code in Markdown, and name nothing.
+            with explained(doing, "name what exists") if role else suppress(LosskitError):
+                texts.append(inspect.getdoc(_named(name)) or "")
     return "\n".join(texts)
 
 
-def _linked(dotted: str) -> Any:
+def _named(dotted: str) -> Any:
     """What a dotted path names: some of its leading parts are a module."""
     parts = dotted.split(".")
     for split in range(len(parts) - 1, 0, -1):

@@ -161,7 +161,7 @@ def _strided(leaf: Any) -> Any:
 
 @check("compile")
 def check_compile(case: LossCase) -> None:
-    """`torch.compile` of a training step traces its losses: they must give the same value and gradient.
+    """``torch.compile`` of a training step traces its losses: they must give the same value and gradient.
 
     The backend is "eager": what tracing gets wrong shows there, in a second; the code that
     inductor writes afterwards is torch's affair and takes a compiler and a minute.

@@ -145,7 +145,7 @@ def _zeroed(leaf: Any) -> Any:
 
 @check("determinism")
 def check_determinism(case: LossCase) -> None:
-    """Two runs with one seed must agree, and `.train()` on a parent must not switch a loss's dropout on."""
+    """Two runs with one seed must agree, and ``.train()`` on a parent must not switch a loss's dropout on."""
     example = case.example()
     used = case.loss(example)
     first = call(used, prepared(example))

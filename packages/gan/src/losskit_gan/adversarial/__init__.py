@@ -1,4 +1,4 @@
 """Adversarial losses: the formulas once, and the modules that call them.
 
-Imports the core and `predictions`; no penalty, no model.
+Imports the core and ``predictions``; no penalty, no model.
 """

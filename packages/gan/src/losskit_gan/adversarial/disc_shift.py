@@ -42,7 +42,7 @@ def disc_shift_loss(pred: Prediction, *, reduction: Reduction = "mean") -> Float
 
 
 class DiscShiftLoss(Loss):
-    """The mean squared logit; see [`disc_shift_loss`][].
+    """The mean squared logit; see `disc_shift_loss`.
 
     Args:
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
@@ -59,5 +59,5 @@ class DiscShiftLoss(Loss):
         self.reduction: Reduction = reduction
 
     def forward(self, pred: Prediction) -> Float[Tensor, "..."]:
-        """The loss of a discriminator's logits; arguments as of [`disc_shift_loss`][]."""
+        """The loss of a discriminator's logits; arguments as of `disc_shift_loss`."""
         return disc_shift_loss(pred, reduction=self.reduction)

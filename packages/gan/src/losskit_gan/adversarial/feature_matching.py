@@ -122,7 +122,7 @@ def _check_criterion(criterion: str) -> None:
 
 
 class FeatureMatchingLoss(Loss):
-    """Distance of discriminator features; see [`feature_matching_loss`][].
+    """Distance of discriminator features; see `feature_matching_loss`.
 
     Args:
         criterion: ``"l1"`` or ``"mse"``.
@@ -143,7 +143,7 @@ class FeatureMatchingLoss(Loss):
     def forward(
         self, fake_features: Features, real_features: Features, mask: Tensor | None = None
     ) -> Tensor:
-        """The loss; arguments as of [`feature_matching_loss`][]."""
+        """The loss; arguments as of `feature_matching_loss`."""
         return feature_matching_loss(
             fake_features,
             real_features,

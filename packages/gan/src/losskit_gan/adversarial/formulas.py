@@ -251,7 +251,7 @@ def smgan_discriminator_loss(
         real_label: label of real images.
 
     References:
-        As [`smgan_loss`][losskit_gan.adversarial.smgan.smgan_loss].
+        As `smgan_loss`.
     """
     label = partial(smgan_loss, mask=mask, is_disc=True, real_label=real_label)
     return _discriminator(
@@ -275,7 +275,7 @@ def smgan_generator_loss(
         fake_logits: a patch discriminator's, of filled images.
         mask: 1 in the hole, 0 outside.
         real_label: what the generator wants them to be.
-        elementwise: as in the paper; see [`smgan_loss`][losskit_gan.adversarial.smgan.smgan_loss].
+        elementwise: as in the paper; see `smgan_loss`.
     """
     wanted = partial(
         smgan_loss, target_is_real=True, mask=mask, real_label=real_label, elementwise=elementwise

@@ -57,15 +57,17 @@ def gan_loss(
 ) -> Tensor:
     r"""One player's adversarial loss on one prediction.
 
-    | ``gan_type`` | real | fake |
-    |---|---|---|
-    | ``vanilla`` | cross-entropy to ``real_label_val`` | … to ``fake_label_val`` |
-    | ``lsgan`` (no ½), ``l1`` | distance to ``real_label_val`` | … to ``fake_label_val`` |
-    | ``wgan`` | $-D$ | $D$ |
-    | ``wgan-logistic-ns`` | softplus(−D) | softplus(D) |
-    | ``hinge``, discriminator | max(0, 1−D) | max(0, 1+D) |
-    | ``hinge``, generator | $-D$ | $-D$ |
-    | ``smgan`` | see [`smgan_loss`][losskit_gan.adversarial.smgan.smgan_loss] | |
+    ========================  ===================================  =====================
+    ``gan_type``              real                                 fake
+    ========================  ===================================  =====================
+    ``vanilla``               cross-entropy to ``real_label_val``  … to ``fake_label_val``
+    ``lsgan`` (no ½), ``l1``  distance to ``real_label_val``       … to ``fake_label_val``
+    ``wgan``                  $-D$                                 $D$
+    ``wgan-logistic-ns``      softplus(−D)                         softplus(D)
+    ``hinge``, discriminator  max(0, 1−D)                          max(0, 1+D)
+    ``hinge``, generator      $-D$                                 $-D$
+    ``smgan``                 see `smgan_loss`                     see `smgan_loss`
+    ========================  ===================================  =====================
 
     For both players at once, see ``losskit_gan.adversarial.formulas`` (``hinge_discriminator_loss``).
 
@@ -120,7 +122,7 @@ def gan_loss(
 
 
 class GANLoss(Loss):
-    """One player's adversarial loss on one prediction; see [`gan_loss`][].
+    """One player's adversarial loss on one prediction; see `gan_loss`.
 
     A term's ``loss_weight`` counts for the generator only: ``is_disc=True`` leaves it out.
 
@@ -177,7 +179,7 @@ class GANLoss(Loss):
         is_disc: bool = False,
         mask: Tensor | None = None,
     ) -> Tensor:
-        """The loss; arguments as of [`gan_loss`][]."""
+        """The loss; arguments as of `gan_loss`."""
         return gan_loss(
             input,
             target_is_real,

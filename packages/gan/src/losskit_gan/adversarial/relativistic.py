@@ -44,7 +44,7 @@ def rpgan_discriminator_loss(real_logits: Prediction, fake_logits: Prediction) -
 
 
 def rpgan_generator_loss(real_logits: Prediction, fake_logits: Prediction) -> Tensor:
-    r"""$\mathrm{softplus}(D(x) - D(\tilde x)) \ge 0$: see [`rpgan_discriminator_loss`][].
+    r"""$\mathrm{softplus}(D(x) - D(\tilde x)) \ge 0$: see `rpgan_discriminator_loss`.
 
     Args:
         real_logits: of real images.
@@ -99,7 +99,7 @@ def ragan_generator_loss(
     real_label: float = 1.0,
     fake_label: float = 0.0,
 ) -> Tensor:
-    """The same with the labels exchanged: see [`ragan_discriminator_loss`][].
+    """The same with the labels exchanged: see `ragan_discriminator_loss`.
 
     Args:
         real_logits: of real images.
@@ -138,7 +138,7 @@ def ralsgan_discriminator_loss(real_logits: Prediction, fake_logits: Prediction)
 
 
 def ralsgan_generator_loss(real_logits: Prediction, fake_logits: Prediction) -> Tensor:
-    """The same with real and fake exchanged: see [`ralsgan_discriminator_loss`][].
+    """The same with real and fake exchanged: see `ralsgan_discriminator_loss`.
 
     Args:
         real_logits: of real images.

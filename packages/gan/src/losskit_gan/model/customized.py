@@ -35,7 +35,7 @@ class GANWithCustomizedLoss(StepCount):
     Args:
         generator: called with the batch entries that ``inputs`` names.
         discriminator: called with images, returns logits; ``None``: train the generator alone.
-        gan_loss: see [`GANObjective`][losskit_gan.GANObjective]; so are the next two.
+        gan_loss: see `GANObjective`; so are the next two.
         disc_auxiliary_loss: further losses of the discriminator.
         gen_auxiliary_loss: further losses of the generator.
         inputs: what the generator is called with. ``noise`` is drawn anew for each player unless the
@@ -50,8 +50,8 @@ class GANWithCustomizedLoss(StepCount):
             gradient. Losses that look at a batch as a whole see a part of it: relativistic averages,
             max-GP, the averages that path length and LeCam compare with (which still advance once,
             by the whole batch), and networks with batch statistics.
-        on_nonfinite: what a NaN or infinite term does; see [`Objective`][losskit.Objective].
-        allow_import: let loss configs import code that they name; see [`build`][losskit.build].
+        on_nonfinite: what a NaN or infinite term does; see `Objective`.
+        allow_import: let loss configs import code that they name; see `build`.
 
     Raises:
         ConfigError: a loss config is wrong, or noise is wanted and its length unknown.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 @runtime_checkable
 class Engine(Protocol):
-    """What a training framework does around a step; [`PlainEngine`][losskit_gan.model.engine.PlainEngine] is torch alone."""
+    """What a training framework does around a step; `PlainEngine` is torch alone."""
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The mixed-precision context of forward passes and losses."""

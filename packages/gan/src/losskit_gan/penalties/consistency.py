@@ -97,7 +97,7 @@ def consistency_loss(
 
 
 class ConsistencyLoss(Loss):
-    """CR: consistency at real images under flips and shifts; see [`consistency_loss`][].
+    """CR: consistency at real images under flips and shifts; see `consistency_loss`.
 
     Args:
         shift: largest shift, in pixels.

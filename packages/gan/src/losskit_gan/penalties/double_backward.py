@@ -23,7 +23,7 @@ def differentiable_twice(device: torch.device, network: Any = None) -> Iterator[
 
     Gradients are on even inside ``no_grad`` or ``inference_mode``; autocast is off, so that the
     penalty is computed in the network's own precision and needs no gradient scaler; the rest is
-    [`as_written`][losskit_gan.penalties.double_backward.as_written]'s.
+    `as_written`'s.
 
     Args:
         device: of the passes.

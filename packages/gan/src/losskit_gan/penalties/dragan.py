@@ -94,7 +94,7 @@ def max_gradient_penalty(
 
 
 class DRAGANPenalty(Loss):
-    """A gradient penalty around real images; see [`dragan_penalty`][].
+    """A gradient penalty around real images; see `dragan_penalty`.
 
     Args:
         scale: size of the perturbation, in standard deviations of the batch.
@@ -121,7 +121,7 @@ class DRAGANPenalty(Loss):
     def forward(
         self, discriminator: Discriminator, real_data: Float[Tensor, "b c *size"]
     ) -> Float[Tensor, "..."]:
-        """The penalty; arguments as of [`dragan_penalty`][]."""
+        """The penalty; arguments as of `dragan_penalty`."""
         return dragan_penalty(
             discriminator,
             real_data,
@@ -132,7 +132,7 @@ class DRAGANPenalty(Loss):
 
 
 class MaxGradientPenalty(Loss):
-    """The squared slope at the steepest point of a batch; see [`max_gradient_penalty`][]."""
+    """The squared slope at the steepest point of a batch; see `max_gradient_penalty`."""
 
     loss_name: ClassVar[str | None] = "loss_max_gp"
 
@@ -142,5 +142,5 @@ class MaxGradientPenalty(Loss):
         real_data: Float[Tensor, "b c *size"],
         fake_data: Float[Tensor, "b c *size"],
     ) -> Float[Tensor, ""]:
-        """The penalty; arguments as of [`max_gradient_penalty`][]."""
+        """The penalty; arguments as of `max_gradient_penalty`."""
         return max_gradient_penalty(discriminator, real_data, fake_data)

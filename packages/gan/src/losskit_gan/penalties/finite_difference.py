@@ -140,7 +140,7 @@ def _check_unrounded(logits: Prediction) -> bool:
 
 
 class FiniteDifferenceR1(Loss):
-    """R1 by finite differences at real images; see [`finite_difference_penalty`][].
+    """R1 by finite differences at real images; see `finite_difference_penalty`.
 
     Its first call looks whether given logits were rounded to half precision, as under mixed
     precision they are.
@@ -188,7 +188,7 @@ class FiniteDifferenceR1(Loss):
 
 
 class FiniteDifferenceR2(FiniteDifferenceR1):
-    """R2 by finite differences at generated images; see [`finite_difference_penalty`][].
+    """R2 by finite differences at generated images; see `finite_difference_penalty`.
 
     Args:
         sigma: size of the step.

@@ -99,7 +99,7 @@ def gradient_penalty_loss(
 
 
 class GradientPenaltyLoss(Loss):
-    """WGAN-GP's penalty; see [`gradient_penalty_loss`][].
+    """WGAN-GP's penalty; see `gradient_penalty_loss`.
 
     Args:
         norm_mode: ``"pixel"`` or ``"HWC"``.
@@ -136,7 +136,7 @@ class GradientPenaltyLoss(Loss):
         fake_data: Float[Tensor, "b c *size"],
         mask: Tensor | None = None,
     ) -> Float[Tensor, "..."]:
-        """The penalty; arguments as of [`gradient_penalty_loss`][]."""
+        """The penalty; arguments as of `gradient_penalty_loss`."""
         return gradient_penalty_loss(
             discriminator,
             real_data,

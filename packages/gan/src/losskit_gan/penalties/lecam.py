@@ -60,7 +60,7 @@ def _mean_square(
 
 
 class LeCamLoss(Loss):
-    """LeCam regularisation with its moving averages; see [`lecam_penalty`][].
+    """LeCam regularisation with its moving averages; see `lecam_penalty`.
 
     The averages are buffers, saved with the objective. In training mode each call moves them by its
     own batch first, as the authors' code does; the first call sets them. The paper's weights are
@@ -105,7 +105,7 @@ class LeCamLoss(Loss):
         self.register_buffer("updates", torch.tensor(0 if anchors is None else 1))
 
     def forward(self, real_logits: Prediction, fake_logits: Prediction) -> Float[Tensor, ""]:
-        """The penalty; arguments as of [`lecam_penalty`][]."""
+        """The penalty; arguments as of `lecam_penalty`."""
         if self.training:
             self._update(real_logits, fake_logits)
         # Clones: the buffers change in place before backward() if the loss is called again.

@@ -93,7 +93,7 @@ class GeneratorPathRegularizer(Loss):
     Call it with ``generator`` and ``num_batches``, and it generates images of its own (the graph
     is then in full precision, whatever autocast says, not compiled, and without fused attention
     kernels); or with the ``fake_imgs`` and ``latents`` of a step already made, which a generator
-    with attention must make as [`path_lengths`][] says.
+    with attention must make as `path_lengths` says.
 
     Args:
         pl_batch_shrink: generate ``num_batches // pl_batch_shrink`` images, to save memory.
@@ -153,9 +153,9 @@ class GeneratorPathRegularizer(Loss):
             generator: called as ``generator(None, num_batches=n, return_latents=True)``; returns a
                 mapping with ``fake_img`` and ``latent``.
             num_batches: the batch size.
-            fake_imgs: images already made, instead of a generator; see [`path_lengths`][].
+            fake_imgs: images already made, instead of a generator; see `path_lengths`.
             latents: what they were made from.
-            noise: see [`path_lengths`][].
+            noise: see `path_lengths`.
 
         Raises:
             TypeError: an argument has the wrong type.

@@ -78,7 +78,7 @@ def r2_penalty(
     norm_mode: NormMode = "pixel",
     reduction: Reduction = "mean",
 ) -> Float[Tensor, "..."]:
-    r"""Penalise the discriminator's slope at generated images; see [`r1_penalty`][].
+    r"""Penalise the discriminator's slope at generated images; see `r1_penalty`.
 
     R3GAN (arXiv:2501.05441) uses both, each with γ/2 and ``norm_mode="HWC"``. No gradient reaches
     the generator.
@@ -105,7 +105,7 @@ def r2_penalty(
 
 
 class R1GradientPenalty(Loss):
-    """The squared slope of the discriminator at real images; see [`r1_penalty`][].
+    """The squared slope of the discriminator at real images; see `r1_penalty`.
 
     Args:
         norm_mode: ``"pixel"`` or ``"HWC"``.
@@ -136,7 +136,7 @@ class R1GradientPenalty(Loss):
         real_data: Float[Tensor, "b c *size"],
         mask: Tensor | None = None,
     ) -> Float[Tensor, "..."]:
-        """The penalty; arguments as of [`r1_penalty`][]."""
+        """The penalty; arguments as of `r1_penalty`."""
         return r1_penalty(
             discriminator,
             real_data,
@@ -147,7 +147,7 @@ class R1GradientPenalty(Loss):
 
 
 class R2GradientPenalty(R1GradientPenalty):
-    """The squared slope of the discriminator at generated images; see [`r2_penalty`][].
+    """The squared slope of the discriminator at generated images; see `r2_penalty`.
 
     Args:
         norm_mode: ``"pixel"`` or ``"HWC"``.
@@ -162,7 +162,7 @@ class R2GradientPenalty(R1GradientPenalty):
         fake_data: Float[Tensor, "b c *size"],
         mask: Tensor | None = None,
     ) -> Float[Tensor, "..."]:
-        """The penalty; arguments as of [`r2_penalty`][]."""
+        """The penalty; arguments as of `r2_penalty`."""
         return r2_penalty(
             discriminator,
             fake_data,

@@ -32,8 +32,7 @@ class Photo:
         name: of the file.
         clean: ``(1, 3, h, w)`` in [0, 1].
         steps: by distortion, one image a level; the first is the photograph itself.
-        equal: by distortion, the strength at [`EQUAL_PSNR`][losskit_lab.atlas.measure.EQUAL_PSNR],
-            the image, and the PSNR reached.
+        equal: by distortion, the strength at ``EQUAL_PSNR``, the image, and the PSNR reached.
     """
 
     name: str

@@ -71,7 +71,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--maps",
         type=Path,
         metavar="DIR",
-        help="write heat maps of the losses that give a value per pixel (reduction='none')",
+        help="write heat maps of the losses that give a value per pixel (reduction 'none')",
     )
     parser.add_argument("--batch", type=int, default=8, help="equal-sized images compared at once")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ...")

@@ -47,7 +47,7 @@ def read_python_config(path: Path, _open: tuple[Path, ...] = ()) -> PythonConfig
 
     Constants, containers, ``dict(...)``, copies, arithmetic, names assigned before, subscripts,
     f-strings and conditional expressions are resolved. All else becomes
-    [`Unresolved`][losskit_lab.migrate.python_values.Unresolved] where it stands (``**more()`` under its own text
+    `Unresolved` where it stands (``**more()`` under its own text
     as the key), and statements that would have to be run are noted.
 
     Args:

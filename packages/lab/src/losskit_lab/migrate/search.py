@@ -23,8 +23,8 @@ _OTHER_BASES = re.compile(r"runtime|dataset|schedule")
 def losses(config: PythonConfig) -> list[tuple[str, Mapping[str, Any]]]:
     """Each loss and where it stands, those inside the model first.
 
-    A variable that other values were made of (`l1 = dict(...)`, `model = dict(pixel_loss=l1)`, or
-    changed: `dict(l1, loss_weight=2)`) is an ingredient, not a term of its own.
+    A variable that other values were made of (``l1 = dict(...)``, ``model = dict(pixel_loss=l1)``, or
+    changed: ``dict(l1, loss_weight=2)``) is an ingredient, not a term of its own.
     """
     return [
         (path, found)

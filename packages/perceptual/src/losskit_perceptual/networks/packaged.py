@@ -52,7 +52,7 @@ def file_of(name: str) -> NetworkFile:
 
 
 def names() -> list[str]:
-    """What [`file_of`][losskit_perceptual.networks.packaged.file_of] knows."""
+    """What `file_of` knows."""
     return list(NAMES)
 
 

@@ -18,7 +18,7 @@ _INSTALL = "pip install 'torchmetrics>=1.8'"
 
 
 def names() -> list[str]:
-    """What [`file_of`][losskit_perceptual.networks.shipped.file_of] knows."""
+    """What `file_of` knows."""
     return list(_FILES)
 
 

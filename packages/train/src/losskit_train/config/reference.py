@@ -30,7 +30,6 @@ _WORDS = {
     Any: ["any value"],
 }
 _ARGUMENT = re.compile(r"    (\w+): (.*(?:\n     .*)*)")
-_CROSS_REFERENCE = re.compile(r"\[(`[^`]+`)\]\[[^\]]*\]")
 _EXAMPLE = re.compile(r"\s*Example: `(.+)`\.$")
 _WIDTH = 100
 
@@ -115,7 +114,7 @@ def _arguments(cls: type) -> dict[str, str]:
 
 
 def _single_backticks(text: str) -> str:
-    return _CROSS_REFERENCE.sub(r"\1", text.replace("``", "`"))
+    return text.replace("``", "`")
 
 
 def _bounds(field: Field[Any]) -> str:
@@ -128,7 +127,7 @@ def _bounds(field: Field[Any]) -> str:
 
 
 def _in_words(hint: Any, bounds: str) -> str:
-    """What a type allows: "`a`, `b` or number >= 0"."""
+    """What a type allows, as in "true, false or number >= 0"."""
     *most, last = _alternatives(hint, bounds)
     return f"{', '.join(most)} or {last}" if most else last
 

@@ -44,7 +44,7 @@ class TrainConfig:
             (``discriminator_steps``, ``optimizer``) counts where this config does not say.
             Example: ``stylegan2``.
         loss_config: the preset's own keys. Example: ``{r1_loss_weight: 8.0}``.
-        gan_loss: the adversarial loss ([`GANObjective`][losskit_gan.GANObjective]); replaces the preset's.
+        gan_loss: the adversarial loss (`GANObjective`); replaces the preset's.
             Example: ``{type: GANLoss, gan_type: hinge}``.
         disc_auxiliary_loss: the discriminator's other losses, one or a list; replaces the preset's.
             Example: ``[{type: DiscShiftLoss, data_info: {pred: disc_pred_real}}]``.

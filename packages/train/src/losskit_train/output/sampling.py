@@ -160,7 +160,7 @@ def sheets(
 
     Args:
         generator: the network to show.
-        samples: see [`preview`][losskit_train.output.sampling.preview].
+        samples: see `preview`.
         config: the run's.
         latent_dim: length of noise vectors.
         device: the generator's.

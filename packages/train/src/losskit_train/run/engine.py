@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class FabricEngine:
-    """What surrounds a step; see [`Engine`][losskit_gan.model.engine.Engine].
+    """What surrounds a step; see `Engine`.
 
     Args:
         fabric: launched.

@@ -292,5 +292,5 @@ class Trainer(Training):
 
 
 def train(config: TrainConfig, *, resume: bool = False, progress: bool = False) -> Path:
-    """Check, train, and return the last checkpoint; see [`Trainer`][losskit_train.run.loop.Trainer]."""
+    """Check, train, and return the last checkpoint; see `Trainer`."""
     return Trainer(config, progress=progress).run(resume=resume)
