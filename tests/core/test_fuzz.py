@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import losskit
-from losskit.discovery import registry
 from losskit.discovery.loading import PluginRecord, load
+from losskit.discovery.presets import preset_config
 from losskit.errors import LosskitError
 from losskit.hookspecs import hookimpl
 from losskit.objectives.config import load_objective, read_config
@@ -243,4 +243,4 @@ def test_whatever_a_plugin_returns_becomes_a_record(returned: Any, api: Any, hoo
 @FUZZ
 @given(name=st.text(max_size=20), options=st.dictionaries(st.text(max_size=5), values, max_size=2))
 def test_any_preset_name(name: str, options: dict[str, Any]) -> None:
-    one_line_or_fine(registry.preset_config, name, options)
+    one_line_or_fine(preset_config, name, options)

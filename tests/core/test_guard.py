@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from losskit import spec
+from losskit.discovery import targets
 from losskit.discovery.isolation import Untouched
 
 
@@ -25,7 +26,7 @@ def test_nothing_changed_is_nothing_told() -> None:
         (builtins, "__import__", "builtins.__import__"),
         (json, "dumps", "json.dumps"),
         (sys, "excepthook", "sys.excepthook"),
-        (spec, "resolve_target", "losskit.discovery.targets.resolve_target"),
+        (targets, "resolve_target", "losskit.discovery.targets.resolve_target"),
         (spec.LossSpec, "__post_init__", "losskit.spec.LossSpec.__post_init__"),
         (spec.LossSpec, "qualified_name", "losskit.spec.LossSpec.qualified_name"),
     ],

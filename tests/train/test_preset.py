@@ -64,7 +64,7 @@ def test_a_written_config_says_all_and_needs_no_plugin(monkeypatch):
         written = as_mapping(config)
         with monkeypatch.context() as patch:
             patch.setattr(
-                "losskit.discovery.registry.preset_config", lambda *_: pytest.fail("looked up")
+                "losskit.discovery.presets.preset_config", lambda *_: pytest.fail("looked up")
             )
             assert as_mapping(load_train_config(written)) == written
 

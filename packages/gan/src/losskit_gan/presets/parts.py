@@ -16,7 +16,7 @@ SOURCES = ("sources",)
 def preset_losses(name: str, loss_config: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The losses of a preset, as ``GANObjective`` and ``GANWithCustomizedLoss`` take them.
 
-    ``losskit.discovery.registry.preset_config`` gives what else the preset prints: how its method is trained,
+    ``losskit.discovery.presets.preset_config`` gives what else the preset prints: how its method is trained,
     and where its numbers come from.
 
     Args:
