@@ -75,7 +75,7 @@ def clip(repeats: int, device: str, model: str = "ViT-B-32") -> dict[str, float]
 
 def identity(repeats: int, device: str) -> dict[str, float]:
     """A fixed target, with its features kept, and the same target new every time."""
-    loss = FaceIdLoss("ArcFace", weights="random").to(device)
+    loss = FaceIdLoss(facenet="ArcFace", weights="random").to(device)
     fixed = torch.rand(2, 3, 256, 256, device=device) * 2 - 1
 
     def run(kept: bool) -> Callable[[], None]:

@@ -97,7 +97,9 @@ def perceptual(device: torch.device, toy: bool) -> Group:
     ours: dict[str, Any] = {"weights": "random", "norm_img": False}
 
     def loss(**options: Any) -> Callable[[], Step]:
-        return lambda: PerceptualLoss(PERCEPTUAL, STYLE, **ours, **options).to(device)
+        return lambda: PerceptualLoss(PERCEPTUAL, layer_weights_style=STYLE, **ours, **options).to(
+            device
+        )
 
     fast = loss(precision="bf16", channels_last=True, compile=not toy)
     mmagic = lambda: TwoTrunks("vgg19", PERCEPTUAL, STYLE).to(device)  # noqa: E731
@@ -143,9 +145,9 @@ def lpips(net: str) -> Callable[[torch.device, bool], Group]:
             f"LPIPS, {net}",
             {
                 "lpips": batches.way(theirs, "lpips"),
-                "losskit": batches.way(lambda: LPIPS(net, "random").to(device)),  # type: ignore[arg-type]
+                "losskit": batches.way(lambda: LPIPS(net=net, weights="random").to(device)),  # type: ignore[arg-type]
                 "losskit, bf16, channels_last": batches.way(
-                    lambda: LPIPS(net, "random", **half).to(device)  # type: ignore[arg-type]
+                    lambda: LPIPS(net=net, weights="random", **half).to(device)  # type: ignore[arg-type]
                 ),
             },
             multiply_adds=3 * _vgg_multiply_adds("vgg16", 30, batches.shape)
@@ -161,7 +163,7 @@ def dists(device: torch.device, toy: bool) -> Group:
     batches = _batches(device, toy)
     return Group(
         "DISTS",
-        {"losskit": batches.way(lambda: DISTS("random").to(device))},
+        {"losskit": batches.way(lambda: DISTS(weights="random").to(device))},
         multiply_adds=3 * _vgg_multiply_adds("vgg16", 30, batches.shape),
     )
 

@@ -115,12 +115,14 @@ def lpips_vgg(device: torch.device) -> nn.Module:
 def steps(device: torch.device, quick: bool) -> dict[str, tuple[str, bool, Step]]:
     """Name → (what it is measured against, whether the target stays, the step)."""
     ours: dict[str, Any] = {"weights": "random", "norm_img": False}
-    plain = PerceptualLoss(PERCEPTUAL, STYLE, **ours)
+    plain = PerceptualLoss(PERCEPTUAL, layer_weights_style=STYLE, **ours)
     two = TwoTrunks("vgg19", PERCEPTUAL, STYLE).to(device)
     two_16 = TwoTrunks("vgg16", PERCEPTUAL_16, STYLE_16).to(device)
     reference = lpips_vgg(device)
-    shared_16 = PerceptualLoss(PERCEPTUAL_16, STYLE_16, vgg_type="vgg16", **ours)
-    lpips = LPIPS("vgg", "random")
+    shared_16 = PerceptualLoss(
+        PERCEPTUAL_16, layer_weights_style=STYLE_16, vgg_type="vgg16", **ours
+    )
+    lpips = LPIPS(net="vgg", weights="random")
 
     def together(pred: Tensor, target: Tensor) -> Tensor:
         with shared_features():
@@ -141,18 +143,25 @@ def steps(device: torch.device, quick: bool) -> dict[str, tuple[str, bool, Step]
         "losskit, three on one VGG16": (THREE, False, together),
     }
     if not quick or device.type == "cpu":  # where there is nothing to wait for
-        compiled = PerceptualLoss(PERCEPTUAL, STYLE, compile=True, **ours)
+        compiled = PerceptualLoss(PERCEPTUAL, layer_weights_style=STYLE, compile=True, **ours)
         table["losskit, compile"] = ("mmagic", False, compiled)
         table["losskit, compile, fixed target"] = ("mmagic", True, compiled)
     if not quick:
-        whole = torch.compile(PerceptualLoss(PERCEPTUAL, STYLE, **ours))
+        whole = torch.compile(PerceptualLoss(PERCEPTUAL, layer_weights_style=STYLE, **ours))
         table["losskit, whole loss in torch.compile"] = ("mmagic", False, whole)
-        last = PerceptualLoss(PERCEPTUAL, STYLE, channels_last=True, **ours)
+        last = PerceptualLoss(PERCEPTUAL, layer_weights_style=STYLE, channels_last=True, **ours)
         table["losskit, channels_last"] = ("mmagic", False, last)
-        half = PerceptualLoss(PERCEPTUAL, STYLE, precision="bf16", channels_last=True, **ours)
+        half = PerceptualLoss(
+            PERCEPTUAL, layer_weights_style=STYLE, precision="bf16", channels_last=True, **ours
+        )
         table["losskit, bf16, channels_last"] = ("mmagic", False, half)
         fast = PerceptualLoss(
-            PERCEPTUAL, STYLE, precision="bf16", channels_last=True, compile=True, **ours
+            PERCEPTUAL,
+            layer_weights_style=STYLE,
+            precision="bf16",
+            channels_last=True,
+            compile=True,
+            **ours,
         )
         table["losskit, compile, bf16, channels_last, fixed target"] = ("mmagic", True, fast)
     return table

@@ -55,7 +55,7 @@ def test_default_eps_hardly_differs_from_the_paper() -> None:
 def test_equals_stylegan_nada_on_a_real_model(vit_b_32: Any) -> None:
     templates = ["a photo of a {}.", "a rendering of a {}.", "a {} in a video game."]
     loss = CLIPDirectionalLoss(
-        "sketch", "photo", model=vit_b_32, templates=templates, reduction="none"
+        "sketch", source_text="photo", model=vit_b_32, templates=templates, reduction="none"
     )
     pred, source = torch.rand(2, 3, 224, 224), torch.rand(2, 3, 224, 224)
     config = vit_b_32.visual.preprocess_cfg

@@ -35,7 +35,7 @@ def test_resnet_layers_equal_hooks(rn50: Any) -> None:
     modules = {"layer2": rn50.visual.layer2, "layer3": rn50.visual.layer3}
     left, right = _hooked(rn50, modules, pred), _hooked(rn50, modules, target)
     with torch.no_grad():
-        parts = CLIPImageLoss(layers, model=rn50).components(pred, target)
+        parts = CLIPImageLoss(layers=layers, model=rn50).components(pred, target)
     for name in ("layer2", "layer3"):
         expected = layers[name] * F.mse_loss(left[name], right[name])
         torch.testing.assert_close(parts[name], expected, atol=1e-5, rtol=1e-4)
@@ -48,7 +48,7 @@ def test_transformer_blocks_equal_hooks(vit_b_32: Any) -> None:
     block = vit_b_32.visual.transformer.resblocks[5]
     left, right = (_hooked(vit_b_32, {"block5": block}, x)["block5"][:, 1:] for x in (pred, target))
     with torch.no_grad():
-        value = CLIPImageLoss({"block5": 2.0}, "l1", model=vit_b_32)(pred, target)
+        value = CLIPImageLoss(layers={"block5": 2.0}, criterion="l1", model=vit_b_32)(pred, target)
     torch.testing.assert_close(value, 2 * (left - right).abs().mean(), atol=1e-5, rtol=1e-4)
 
 
@@ -57,7 +57,9 @@ def test_a_block_and_the_embedding_come_from_one_pass(vit_b_32: Any) -> None:
     block = vit_b_32.visual.transformer.resblocks[5]
     left, right = (_hooked(vit_b_32, {"block5": block}, x) for x in (pred, target))
     with torch.no_grad():
-        loss = CLIPImageLoss({"block5": 2.0, "embedding": 3.0}, "l1", model=vit_b_32)
+        loss = CLIPImageLoss(
+            layers={"block5": 2.0, "embedding": 3.0}, criterion="l1", model=vit_b_32
+        )
         parts = loss.components(pred, target)
     expected = 2 * (left["block5"] - right["block5"])[:, 1:].abs().mean()
     torch.testing.assert_close(parts["block5"], expected, atol=1e-5, rtol=1e-4)
@@ -110,6 +112,6 @@ def test_criteria() -> None:
     with pytest.raises(ValueError, match="not 'cosin'; did you mean 'cosine'"):
         clip_feature_loss(pred, target, criterion="cosin")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no layer 'block9'; did you mean 'block1'"):
-        CLIPImageLoss({"block9": 1.0}, model=tiny_clip())
+        CLIPImageLoss(layers={"block9": 1.0}, model=tiny_clip())
     with pytest.raises(ValueError, match="at least one layer"):
-        CLIPImageLoss({}, model=tiny_clip())
+        CLIPImageLoss(layers={}, model=tiny_clip())

@@ -25,7 +25,7 @@ def test_three_losses_encode_each_image_once() -> None:
     losses = [
         CLIPLoss("a cat", model=model),
         CLIPDirectionalLoss("sketch", templates=None, model=model),
-        CLIPImageLoss({"block0": 1.0, "embedding": 1.0}, model=model),
+        CLIPImageLoss(layers={"block0": 1.0, "embedding": 1.0}, model=model),
     ]
     target = torch.rand(1, 3, 16, 16)
     for step in range(1, 4):

@@ -15,6 +15,7 @@ import losskit
 import losskit.losses.reduction
 from losskit.cli import main
 from losskit.errors import PluginWarning
+from losskit.losses.checks import check_pair
 from losskit.scaffold import Names, write_plugin
 from losskit.testing import (
     Check,
@@ -52,6 +53,7 @@ VARIANTS: dict[str, tuple[str, str, str]] = {
     "example": ("examples.py", 'grad=("pred",)', 'grad=("prediction",)'),
     "inputs": ("examples.py", '"target": torch.rand(shape)}', '"gt": torch.rand(shape)}'),
     "typos": ("losses.py", '"mean") -> None:', '"mean", **_: object) -> None:'),
+    "options-by-name": ("losses.py", "def __init__(self, *, ", "def __init__(self, "),
     "config": (
         "losses.py",
         'sharpness: float = 1.0, reduction: Reduction = "mean") -> None:\n'
@@ -229,7 +231,7 @@ def test_a_loss_registered_in_the_process_can_be_checked(losskit_plugins: Plugin
         Raises:
             ValueError: shapes differ.
         """
-        losskit.losses.checks.check_pair(pred, target)
+        check_pair(pred, target)
         return scale * (pred - target.detach()).abs().mean()
 
     def pair(batch: int = 2, height: int = 8, width: int = 8) -> losskit.Example:
@@ -239,7 +241,7 @@ def test_a_loss_registered_in_the_process_can_be_checked(losskit_plugins: Plugin
     # A function inside a test has no name that pickle could find.
     results = check_loss("plain_l1", example=pair, expected_failures={"copies": "a local function"})
     failed = {r.check for r in results if r.status != "passed"}
-    assert failed == {"copies", "reduction"}
+    assert failed == {"copies", "options-by-name", "reduction"}
 
 
 def test_unknown_names_are_answered_with_the_nearest() -> None:

@@ -101,8 +101,12 @@ def test_balanced_has_a_part_for_each():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: ConsistencyLoss(-1), ValueError, "shift must be a whole number of at least 0"),
-        (lambda: ConsistencyLoss(1.5), ValueError, "shift must be a whole number .* not 1.5"),
+        (
+            lambda: ConsistencyLoss(shift=-1),
+            ValueError,
+            "shift must be a whole number of at least 0",
+        ),
+        (lambda: ConsistencyLoss(shift=1.5), ValueError, "shift must be a whole number .* not 1.5"),
         (lambda: flip_and_shift(_images(), shift=6), ValueError, "below the image's size, not 6"),
         (
             lambda: ConsistencyLoss()(nn.Tanh(), torch.zeros(2, 3, 4, 8, 8)),

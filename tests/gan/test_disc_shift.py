@@ -28,7 +28,7 @@ def test_gradcheck_and_gradgradcheck():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: DiscShiftLoss("avg"), ValueError, "reduction must be one of"),
+        (lambda: DiscShiftLoss(reduction="avg"), ValueError, "reduction must be one of"),
         (lambda: DiscShiftLoss()(LOGITS.long()), TypeError, "pred must hold floating-point logits"),
     ],
 )

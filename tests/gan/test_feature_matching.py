@@ -19,7 +19,7 @@ def _features(seed, dtype=torch.float64):
 def test_averages_layers_and_scales(criterion, function):
     fake, real = _features(0), _features(1)
     expected = sum(function(f, r) for f, r in zip(fake, real, strict=True)) / 2
-    loss = FeatureMatchingLoss(criterion)
+    loss = FeatureMatchingLoss(criterion=criterion)
     torch.testing.assert_close(loss(fake, real), expected)
     both = loss([fake, fake[:1]], [real, real[:1]])
     torch.testing.assert_close(both, (expected + function(fake[0], real[0])) / 2)
@@ -77,7 +77,7 @@ def test_half_precision_features_are_compared_in_float32():
             "mask must be a tensor or None, not str",
         ),
         (
-            lambda: FeatureMatchingLoss("l2"),
+            lambda: FeatureMatchingLoss(criterion="l2"),
             ValueError,
             "criterion must be one of l1, mse, not 'l2'",
         ),

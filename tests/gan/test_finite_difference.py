@@ -231,7 +231,7 @@ def test_batch_normalisation_is_no_hindrance_to_known_logits():
     torch.testing.assert_close(value, expected)
 
 
-@pytest.mark.parametrize("module", [FiniteDifferenceR1(0.1), FiniteDifferenceR2(0.1)])
+@pytest.mark.parametrize("module", [FiniteDifferenceR1(sigma=0.1), FiniteDifferenceR2(sigma=0.1)])
 def test_gradcheck_and_gradgradcheck(module):
     real = torch.randn(2, 2, 2, 2, dtype=torch.float64)
 
@@ -246,7 +246,7 @@ def test_gradcheck_and_gradgradcheck(module):
 
 def test_modules_equal_the_function_and_images_get_no_gradient():
     network, images = _network(), torch.randn(2, 2, 4, 4, dtype=torch.float64, requires_grad=True)
-    for module in (FiniteDifferenceR1(0.1), FiniteDifferenceR2(0.1)):
+    for module in (FiniteDifferenceR1(sigma=0.1), FiniteDifferenceR2(sigma=0.1)):
         torch.manual_seed(3)
         expected = finite_difference_penalty(network, images, sigma=0.1)
         torch.manual_seed(3)
@@ -259,7 +259,7 @@ def test_modules_equal_the_function_and_images_get_no_gradient():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: FiniteDifferenceR1(0.0), ValueError, "sigma must be positive, not 0.0"),
+        (lambda: FiniteDifferenceR1(sigma=0.0), ValueError, "sigma must be positive, not 0.0"),
         (lambda: FiniteDifferenceR1(reduction="avg"), ValueError, "reduction must be one of"),
         (
             lambda: finite_difference_penalty(nn.Tanh(), torch.ones(2, 2), sigma=-1.0),

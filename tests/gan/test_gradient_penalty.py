@@ -105,7 +105,7 @@ def test_fake_images_in_half_precision():
     ("call", "error", "message"),
     [
         (
-            lambda: GradientPenaltyLoss("channel"),
+            lambda: GradientPenaltyLoss(norm_mode="channel"),
             ValueError,
             "norm_mode must be one of pixel, HWC, not 'channel'",
         ),

@@ -157,8 +157,8 @@ def test_in_place_activation_first_is_fine():
 def test_modules_equal_functions_and_copy():
     network, real = _network(), _real(torch.float32)
     for module, function in (
-        (R1GradientPenalty("HWC"), r1_penalty),
-        (R2GradientPenalty("HWC"), r2_penalty),
+        (R1GradientPenalty(norm_mode="HWC"), r1_penalty),
+        (R2GradientPenalty(norm_mode="HWC"), r2_penalty),
     ):
         expected = function(network, real, norm_mode="HWC")
         torch.testing.assert_close(module(network, real), expected)
@@ -170,7 +170,7 @@ def test_modules_equal_functions_and_copy():
     ("call", "error", "message"),
     [
         (
-            lambda: R1GradientPenalty("HCW"),
+            lambda: R1GradientPenalty(norm_mode="HCW"),
             ValueError,
             "norm_mode must be one of pixel, HWC, not 'HCW'; did you mean 'HWC'",
         ),

@@ -21,7 +21,7 @@ def _softplus(x):
 
 def test_paired_by_hand():
     differences = [5.0, -1.0, -1.0]
-    loss = RelativisticGANLoss("rpgan")
+    loss = RelativisticGANLoss(kind="rpgan")
     expected = sum(_softplus(-d) for d in differences) / 3
     assert loss.discriminator(REAL, FAKE).item() == pytest.approx(expected)
     expected = sum(_softplus(d) for d in differences) / 3
@@ -29,7 +29,7 @@ def test_paired_by_hand():
 
 
 def test_paired_equals_torch_s_soft_margin():
-    loss, ones = RelativisticGANLoss("rpgan"), torch.ones_like(REAL)
+    loss, ones = RelativisticGANLoss(kind="rpgan"), torch.ones_like(REAL)
     torch.testing.assert_close(
         loss.discriminator(REAL, FAKE), F.soft_margin_loss(REAL - FAKE, ones)
     )
@@ -40,7 +40,7 @@ def test_average_equals_torch_s_cross_entropy():
     # ESRGAN's definition, with the means written out: mean(REAL) = 0.5, mean(FAKE) = -0.5.
     ones, zeros = torch.ones(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
     bce = torch.nn.BCEWithLogitsLoss()
-    loss = RelativisticGANLoss("ragan")
+    loss = RelativisticGANLoss(kind="ragan")
     expected = bce(REAL + 0.5, ones) + bce(FAKE - 0.5, zeros)
     torch.testing.assert_close(loss.discriminator(REAL, FAKE), expected)
     expected = bce(REAL + 0.5, zeros) + bce(FAKE - 0.5, ones)
@@ -48,7 +48,7 @@ def test_average_equals_torch_s_cross_entropy():
 
 
 def test_average_takes_labels():
-    loss = RelativisticGANLoss("ragan", real_label_val=0.9)
+    loss = RelativisticGANLoss(kind="ragan", real_label_val=0.9)
     soft, zeros = torch.full((3,), 0.9, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
     expected = F.binary_cross_entropy_with_logits(REAL + 0.5, zeros)
     expected = expected + F.binary_cross_entropy_with_logits(FAKE - 0.5, soft)
@@ -56,7 +56,7 @@ def test_average_takes_labels():
 
 
 def test_least_squares_by_hand():
-    loss = RelativisticGANLoss("ralsgan")
+    loss = RelativisticGANLoss(kind="ralsgan")
     on_real = [(x + 0.5 - 1) ** 2 for x in REAL.tolist()]
     on_fake = [(x - 0.5 + 1) ** 2 for x in FAKE.tolist()]
     expected = (sum(on_real) + sum(on_fake)) / 3
@@ -70,20 +70,20 @@ def test_least_squares_by_hand():
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("player", ["discriminator", "generator"])
 def test_gradcheck_scales_and_functions(kind, player):
-    loss = getattr(RelativisticGANLoss(kind), player)
+    loss = getattr(RelativisticGANLoss(kind=kind), player)
     real, fake = (x.clone().requires_grad_() for x in (REAL, FAKE))
     assert torch.autograd.gradcheck(loss, (real, fake))
     scales = loss([REAL, REAL * 2], [FAKE, FAKE * 2])
     torch.testing.assert_close(scales, (loss(REAL, FAKE) + loss(REAL * 2, FAKE * 2)) / 2)
     function = getattr(relativistic, f"{kind}_{player}_loss")
     torch.testing.assert_close(function(REAL, FAKE), loss(REAL, FAKE))
-    called = RelativisticGANLoss(kind)(REAL, FAKE, is_disc=player == "discriminator")
+    called = RelativisticGANLoss(kind=kind)(REAL, FAKE, is_disc=player == "discriminator")
     torch.testing.assert_close(called, loss(REAL, FAKE))
 
 
 @pytest.mark.parametrize("kind", ["ragan", "ralsgan"])
 def test_unequal_batches(kind):
-    assert RelativisticGANLoss(kind).generator(REAL, FAKE[:2]).isfinite()
+    assert RelativisticGANLoss(kind=kind).generator(REAL, FAKE[:2]).isfinite()
 
 
 def test_weight_counts_for_the_generator_only():
@@ -96,11 +96,15 @@ def test_weight_counts_for_the_generator_only():
     ("call", "error", "message"),
     [
         (
-            lambda: RelativisticGANLoss("ragn"),
+            lambda: RelativisticGANLoss(kind="ragn"),
             ValueError,
             "kind must be one of .* not 'ragn'; did you mean 'ragan'",
         ),
-        (lambda: RelativisticGANLoss("rpgan", 0.9), ValueError, "kind='rpgan' has no labels"),
+        (
+            lambda: RelativisticGANLoss(kind="rpgan", real_label_val=0.9),
+            ValueError,
+            "kind='rpgan' has no labels",
+        ),
         (
             lambda: RelativisticGANLoss()(REAL, FAKE[:2]),
             ValueError,

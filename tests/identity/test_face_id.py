@@ -71,13 +71,13 @@ def test_crop_path_is_mmagics_arithmetic() -> None:
     with torch.no_grad():
         a, b = (network(face_pool(pool(x)[:, :, 35:223, 32:220]))[0] for x in (pred, target))
         expected = torch.stack([1 - a[i].dot(b[i]) for i in range(2)]).mean()
-        value = FaceIdLoss(network)(pred, target)
+        value = FaceIdLoss(facenet=network)(pred, target)
     torch.testing.assert_close(value, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_whole_image_path_and_range() -> None:
     pred, target = (torch.rand(2, 3, 112, 112) for _ in range(2))
-    loss = FaceIdLoss(tiny_facenet(), align=None, data_range=1.0, reduction="none")
+    loss = FaceIdLoss(facenet=tiny_facenet(), align=None, data_range=1.0, reduction="none")
     expected = 1 - F.cosine_similarity(_embed(pred * 2 - 1), _embed(target * 2 - 1))
     torch.testing.assert_close(loss(pred, target), expected.detach(), atol=1e-5, rtol=1e-5)
     big = F.interpolate(pred, size=(224, 224), mode="nearest")
@@ -90,7 +90,7 @@ def test_mtcnn_path_is_align_then_embed(face: torch.Tensor) -> None:
     expected = 1 - F.cosine_similarity(
         _embed(align_faces(pred, points)), _embed(align_faces(face, points))
     )
-    value = FaceIdLoss(tiny_facenet(), align="mtcnn")(pred, face)
+    value = FaceIdLoss(facenet=tiny_facenet(), align="mtcnn")(pred, face)
     torch.testing.assert_close(value, expected[0].detach(), atol=1e-5, rtol=1e-4)
 
 
@@ -102,7 +102,7 @@ def test_a_pairs_value_does_not_depend_on_the_other_faces_of_its_batch(face: tor
     assert eyes[1] > 3 * eyes[0]  # so that each needs another number of samples per pixel
     pred = (target + 0.3 * torch.randn_like(target)).clamp(-1, 1)
     network = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.Tanh(), nn.AvgPool2d(8), nn.Flatten())
-    loss = FaceIdLoss(network, align="mtcnn", reduction="none")
+    loss = FaceIdLoss(facenet=network, align="mtcnn", reduction="none")
     alone = torch.cat([loss(pred[i : i + 1], target[i : i + 1]) for i in range(2)])
     torch.testing.assert_close(loss(pred, target), alone, atol=1e-6, rtol=1e-4)
 
@@ -111,7 +111,7 @@ def test_gradient_reaches_pred_and_never_target(face: torch.Tensor) -> None:
     for align in ("crop", "mtcnn", None):
         pred = face.clone().requires_grad_()
         target = face.clone().requires_grad_()
-        FaceIdLoss(tiny_facenet(), align=align)(pred * 0.9, target).backward()  # type: ignore[arg-type]
+        FaceIdLoss(facenet=tiny_facenet(), align=align)(pred * 0.9, target).backward()  # type: ignore[arg-type]
         assert target.grad is None
         assert pred.grad is not None
         assert pred.grad.isfinite().all()
@@ -124,7 +124,7 @@ class TestMissingFace:
     def test_skip(self, face: torch.Tensor, cat: torch.Tensor) -> None:
         target = torch.cat([face, cat])
         pred = (target + 0.2 * torch.randn_like(target)).clamp(-1, 1).requires_grad_()
-        loss = FaceIdLoss(tiny_facenet(), align="mtcnn", on_missing="skip")
+        loss = FaceIdLoss(facenet=tiny_facenet(), align="mtcnn", on_missing="skip")
         alone = loss(pred[:1], face)
         value = loss(pred, target)
         torch.testing.assert_close(value, alone)  # the mean is over the faces
@@ -145,7 +145,9 @@ class TestMissingFace:
     def test_crop(self, face: torch.Tensor, cat: torch.Tensor) -> None:
         target = torch.cat([face, cat])
         pred = (target + 0.2 * torch.randn_like(target)).clamp(-1, 1)
-        loss = FaceIdLoss(tiny_facenet(), align="mtcnn", on_missing="crop", reduction="none")
+        loss = FaceIdLoss(
+            facenet=tiny_facenet(), align="mtcnn", on_missing="crop", reduction="none"
+        )
         cropped = 1 - F.cosine_similarity(_embed(crop_faces(pred)), _embed(crop_faces(target)))
         values = loss(pred, target)
         torch.testing.assert_close(values[1], cropped[1].detach(), atol=1e-5, rtol=1e-4)
@@ -154,7 +156,7 @@ class TestMissingFace:
 
     def test_raise(self, face: torch.Tensor, cat: torch.Tensor) -> None:
         target = torch.cat([face, cat])
-        loss = FaceIdLoss(tiny_facenet(), align="mtcnn", on_missing="raise")
+        loss = FaceIdLoss(facenet=tiny_facenet(), align="mtcnn", on_missing="raise")
         with pytest.raises(ValueError, match=r"no face is found in target at \[1\]"):
             loss(target, target)
         assert loss(face, face) == pytest.approx(0, abs=1e-5)
@@ -162,7 +164,7 @@ class TestMissingFace:
 
 def test_a_fixed_target_is_looked_at_once(face: torch.Tensor) -> None:
     target = face.clone()
-    loss = FaceIdLoss(copy.deepcopy(tiny_facenet()), align="mtcnn")
+    loss = FaceIdLoss(facenet=copy.deepcopy(tiny_facenet()), align="mtcnn")
     assert loss.landmarks is not None
     before = loss.landmarks.passes
     for _ in range(3):
@@ -189,7 +191,7 @@ def test_two_losses_align_pred_once_in_a_step(
     network = copy.deepcopy(tiny_facenet())
     options: dict[str, Any] = {"facenet": network, "align": "mtcnn"}
     losses = [FaceIdLoss(**options), FaceIdLoss(**options, reduction="sum")]
-    apart = [FaceIdLoss(copy.deepcopy(network), align="mtcnn") for _ in range(2)]
+    apart = [FaceIdLoss(facenet=copy.deepcopy(network), align="mtcnn") for _ in range(2)]
     terms = [losskit.Term(loss, loss_name=f"loss_{i}") for i, loss in enumerate(losses)]
     objective = losskit.Objective(terms)
     assert losses[0].landmarks is not None
@@ -216,7 +218,7 @@ def test_two_losses_align_pred_once_in_a_step(
 
 
 def test_a_step_does_not_take_a_changed_pred_for_the_same(face: torch.Tensor) -> None:
-    loss = FaceIdLoss(tiny_facenet(), align="mtcnn")
+    loss = FaceIdLoss(facenet=tiny_facenet(), align="mtcnn")
     pred = (face + 0.2 * torch.randn_like(face)).clamp(-1, 1)
     with losskit.shared_features():
         before = loss(pred, face)
@@ -234,8 +236,8 @@ def test_a_step_does_not_take_a_changed_pred_for_the_same(face: torch.Tensor) ->
 
 
 def test_two_losses_on_one_target_do_not_mix_settings(face: torch.Tensor) -> None:
-    small = FaceIdLoss(tiny_facenet(), align="mtcnn")
-    same_weights = FaceIdLoss(tiny_facenet(), align="mtcnn", data_range=(-1.5, 1.5))
+    small = FaceIdLoss(facenet=tiny_facenet(), align="mtcnn")
+    same_weights = FaceIdLoss(facenet=tiny_facenet(), align="mtcnn", data_range=(-1.5, 1.5))
     pred = torch.rand_like(face) * 2 - 1
     first = small(pred, face)
     same_weights(pred, face)
@@ -245,7 +247,7 @@ def test_two_losses_on_one_target_do_not_mix_settings(face: torch.Tensor) -> Non
 def test_layers_are_components() -> None:
     pred, target = (torch.rand(1, 3, 64, 64) * 2 - 1 for _ in range(2))
     layers = {"stage1": 0.5, "stage3": 0.25, "embedding": 1.0}
-    loss = FaceIdLoss("ArcFace", weights="random", layers=layers)
+    loss = FaceIdLoss(facenet="ArcFace", weights="random", layers=layers)
     with torch.no_grad():
         parts = loss.components(pred, target)
         network = loss.backbone.network
@@ -317,7 +319,7 @@ def test_functions_keep_their_networks_and_landmarks_between_calls(
 def test_facenet_divides_by_128() -> None:
     """facenet-pytorch's ``fixed_image_standardization`` of 0 to 255."""
     image = torch.rand(1, 3, 160, 160)
-    loss = FaceIdLoss("FaceNet", weights="random", align=None, data_range=1.0)
+    loss = FaceIdLoss(facenet="FaceNet", weights="random", align=None, data_range=1.0)
     network, transform = loss.backbone.network, loss.backbone.mode.transform
     assert transform is not None
     theirs = fixed_image_standardization(image * 255)
@@ -331,14 +333,15 @@ def test_facenet_divides_by_128() -> None:
 def test_precision_reaches_the_network() -> None:
     pair = torch.rand(1, 3, 64, 64) * 2 - 1, torch.rand(1, 3, 64, 64) * 2 - 1
     exact, rounded = (
-        FaceIdLoss(tiny_facenet(), precision=precision)(*pair) for precision in (None, "bf16")
+        FaceIdLoss(facenet=tiny_facenet(), precision=precision)(*pair)
+        for precision in (None, "bf16")
     )
     assert rounded != exact
     torch.testing.assert_close(rounded, exact, atol=0.05, rtol=0)
 
 
 def test_frozen_whatever_the_parent_does() -> None:
-    loss = FaceIdLoss(nn.Sequential(nn.Dropout(), tiny_facenet()))
+    loss = FaceIdLoss(facenet=nn.Sequential(nn.Dropout(), tiny_facenet()))
     parent = nn.ModuleDict({"identity": loss}).train()
     pair = torch.rand(2, 3, 64, 64) * 2 - 1, torch.rand(2, 3, 64, 64) * 2 - 1
     assert parent["identity"](*pair) == parent["identity"](*pair)
@@ -349,7 +352,7 @@ def test_frozen_whatever_the_parent_does() -> None:
 
 
 def test_inputs_are_refused_by_name() -> None:
-    loss, image = FaceIdLoss(tiny_facenet()), torch.rand(2, 3, 16, 16) * 2 - 1
+    loss, image = FaceIdLoss(facenet=tiny_facenet()), torch.rand(2, 3, 16, 16) * 2 - 1
     with pytest.raises(ValueError, match="pred and target must have one shape"):
         loss(image, image[:1])
     with pytest.raises(ValueError, match=r"pred must have the shape \(b, 3, h, w\)"):
@@ -362,7 +365,7 @@ def test_inputs_are_refused_by_name() -> None:
 
 def test_the_cached_target_saves_its_pass() -> None:
     """A rough look; the figure itself is the benchmark's."""
-    loss = FaceIdLoss("ArcFace", weights="random")
+    loss = FaceIdLoss(facenet="ArcFace", weights="random")
     target = torch.rand(1, 3, 64, 64) * 2 - 1
 
     def seconds(fixed: bool) -> float:
@@ -387,9 +390,9 @@ def test_the_plugin_module_imports_neither_torch_nor_facenet() -> None:
 def test_the_default_device_does_not_matter(face: torch.Tensor) -> None:
     """As with ``torch.set_default_device("cuda")``; meta tensors would fail at their first use."""
     network, pred = tiny_facenet(), (face * 0.9).clone()
-    plain = FaceIdLoss(network, align="mtcnn")(pred, face)
+    plain = FaceIdLoss(facenet=network, align="mtcnn")(pred, face)
     with torch.device("meta"):
-        loss = FaceIdLoss(copy.deepcopy(network), align="mtcnn")
+        loss = FaceIdLoss(facenet=copy.deepcopy(network), align="mtcnn")
         torch.testing.assert_close(loss(pred, face.clone()), plain)
 
 
@@ -398,7 +401,7 @@ def test_the_default_device_does_not_matter(face: torch.Tensor) -> None:
 )  # torch's own look, on resuming
 def test_compiled_with_landmarks_it_is_the_same(face: torch.Tensor) -> None:
     """The detector runs outside the graph; the alignment's gradient is the eager one."""
-    loss = FaceIdLoss(tiny_facenet(), align="mtcnn")
+    loss = FaceIdLoss(facenet=tiny_facenet(), align="mtcnn")
     grads = []
     for call in (loss, torch.compile(loss, backend="eager")):
         pred = (face * 0.8).requires_grad_()

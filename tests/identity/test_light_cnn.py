@@ -89,9 +89,9 @@ def test_layers_stop_early() -> None:
 
 def test_gradients_and_reductions() -> None:
     pred, target = (torch.rand(2, 3, 32, 32, requires_grad=True) for _ in range(2))
-    values = LightCNNFeatureLoss("random", reduction="none")(pred, target)
+    values = LightCNNFeatureLoss(weights="random", reduction="none")(pred, target)
     assert values.shape == (2,)
-    torch.testing.assert_close(LightCNNFeatureLoss("random")(pred, target), values.mean())
+    torch.testing.assert_close(LightCNNFeatureLoss(weights="random")(pred, target), values.mean())
     values.sum().backward()
     assert target.grad is None
     assert pred.grad is not None
@@ -100,16 +100,16 @@ def test_gradients_and_reductions() -> None:
 
 def test_errors(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="criterion must be 'l1' or 'mse', not 'l2'"):
-        LightCNNFeatureLoss("random", "l2")  # type: ignore[arg-type]
+        LightCNNFeatureLoss(weights="random", criterion="l2")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="weights must be a name, a path or 'random', not None"):
-        LightCNNFeatureLoss(None)  # type: ignore[arg-type]
+        LightCNNFeatureLoss(weights=None)  # type: ignore[arg-type]
     torch.save({"features.0.filter.weight": torch.zeros(1)}, tmp_path / "x.pth")
     with pytest.raises(WeightsError, match=r"x\.pth' does not fit LightCNN"):
-        LightCNNFeatureLoss(str(tmp_path / "x.pth"))
+        LightCNNFeatureLoss(weights=str(tmp_path / "x.pth"))
     with pytest.raises(WeightsError, match="no weights file"):
-        LightCNNFeatureLoss("gone.pth")
+        LightCNNFeatureLoss(weights="gone.pth")
     with pytest.raises(ValueError, match="one shape"):
-        LightCNNFeatureLoss("random")(torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 9))
+        LightCNNFeatureLoss(weights="random")(torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 9))
 
 
 def test_mmagics_url_is_the_weights_name(

@@ -54,7 +54,7 @@ def test_facenet_standardises_as_its_authors(facenet_file: tuple[Path, Inception
 
     path, theirs = facenet_file
     pixels = (torch.rand(1, 3, 160, 160) * 255).round()
-    loss = FaceIdLoss("FaceNet", weights=str(path), align=None, data_range=255.0)
+    loss = FaceIdLoss(facenet="FaceNet", weights=str(path), align=None, data_range=255.0)
     with torch.no_grad():
         expected = theirs(fixed_image_standardization(pixels))
         ours = loss.backbone.features(pixels)["embedding"]
@@ -83,18 +83,18 @@ def test_weights_that_are_not_there_say_what_to_do(
     with pytest.raises(WeightsError, match="losskit weights pull arcface-ir-se50"):
         FaceIdLoss()
     with pytest.raises(WeightsError, match="losskit weights pull arcface-ir-se50"):
-        FaceIdLoss({"type": "ArcFace", "ir_se50_weights": None})
+        FaceIdLoss(facenet={"type": "ArcFace", "ir_se50_weights": None})
     torch.save({"x": torch.zeros(1)}, tmp_path / "x.pth")
     with pytest.raises(WeightsError, match=r"x\.pth' does not fit ArcFace:"):
         FaceIdLoss(weights=str(tmp_path / "x.pth"))
     with pytest.raises(WeightsError, match=r"x\.pth' does not fit FaceNet:"):
-        FaceIdLoss("FaceNet", weights=str(tmp_path / "x.pth"))
+        FaceIdLoss(facenet="FaceNet", weights=str(tmp_path / "x.pth"))
     for name in ("vggface2", "casia-webface"):
         command = f"losskit weights pull facenet-{name}"
         with pytest.raises(WeightsError, match=command):
-            FaceIdLoss("FaceNet", weights=name)
+            FaceIdLoss(facenet="FaceNet", weights=name)
     with pytest.raises(WeightsError, match=r"no weights 'facenet-vgg'; did you mean 'facenet-vggf"):
-        FaceIdLoss("FaceNet", weights="facenet-vgg")
+        FaceIdLoss(facenet="FaceNet", weights="facenet-vgg")
 
 
 def test_a_file_with_another_checksum_is_not_loaded(
@@ -125,12 +125,12 @@ def test_facenets_weights_come_by_the_facility_alone(
     seeded = dataclasses.replace(published, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
     monkeypatch.setattr("losskit.weights.files.known_weights", lambda: [seeded])
     weights_path(seeded).write_bytes(path.read_bytes())
-    loss = FaceIdLoss("FaceNet", weights=name, align=None)
+    loss = FaceIdLoss(facenet="FaceNet", weights=name, align=None)
     image = torch.rand(1, 3, 160, 160) * 2 - 1
     with torch.no_grad():
         ours = loss.backbone.features(image)["embedding"]
         torch.testing.assert_close(ours, theirs(image * 127.5 / 128), atol=1e-5, rtol=1e-4)
-    by_name = FaceIdLoss("FaceNet", weights=published.name, align=None)
+    by_name = FaceIdLoss(facenet="FaceNet", weights=published.name, align=None)
     assert by_name.backbone.trunk is loss.backbone.trunk
     weights_path(seeded).write_bytes(b"not it")
     with pytest.raises(WeightsError, match="is not the published"):
@@ -169,16 +169,16 @@ def test_keys_that_do_not_fit_are_errors(
 def test_import_paths_need_permission() -> None:
     path = "losskit_identity.examples:tiny_facenet"
     with pytest.raises(ValueError, match="say allow_import=True if you trust it"):
-        FaceIdLoss(path)
+        FaceIdLoss(facenet=path)
     with pytest.raises(ConfigError, match="allow_import=True"):
         losskit.build({"type": "FaceIdLoss", "facenet": path})
     pair = torch.rand(2, 3, 32, 32) * 2 - 1, torch.rand(2, 3, 32, 32) * 2 - 1
-    imported = FaceIdLoss(path, allow_import=True)
-    torch.testing.assert_close(imported(*pair), FaceIdLoss(tiny_facenet())(*pair))
+    imported = FaceIdLoss(facenet=path, allow_import=True)
+    torch.testing.assert_close(imported(*pair), FaceIdLoss(facenet=tiny_facenet())(*pair))
     with pytest.raises(ValueError, match="cannot be imported"):
-        FaceIdLoss("no_such_module:thing", allow_import=True)
+        FaceIdLoss(facenet="no_such_module:thing", allow_import=True)
     with pytest.raises(TypeError, match=r"makes dict, not an nn\.Module"):
-        FaceIdLoss("builtins:dict", allow_import=True)
+        FaceIdLoss(facenet="builtins:dict", allow_import=True)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_a_network_must_return_embeddings() -> None:
 
     image = torch.rand(2, 3, 16, 16) * 2 - 1
     with pytest.raises(TypeError, match=r"facenet \(Pair\) must return one tensor of embeddings"):
-        FaceIdLoss(Pair())(image, image)
+        FaceIdLoss(facenet=Pair())(image, image)
 
 
 @pytest.mark.weights
@@ -237,7 +237,9 @@ def test_a_network_must_return_embeddings() -> None:
 )
 def test_true_weights_tell_people_apart(facenet: str, weights: str) -> None:
     try:
-        loss = FaceIdLoss(facenet, weights=weights, align=None, data_range=1.0, reduction="none")
+        loss = FaceIdLoss(
+            facenet=facenet, weights=weights, align=None, data_range=1.0, reduction="none"
+        )
     except WeightsError as error:
         pytest.skip(f"needs the true weights: {error}")
     from skimage import data

@@ -24,7 +24,7 @@ VGG = {"backbone": "vgg11", "weights": "random"}
             lambda: lp.ContextualLoss({"relu2_1": 1.0}, spatial_weight=0.1, chunk_size=50, **VGG),
             id="bilateral, in chunks",
         ),
-        pytest.param(lambda: lp.DISTS("random"), id="dists"),
+        pytest.param(lambda: lp.DISTS(weights="random"), id="dists"),
         pytest.param(lp.FFTLoss, id="fft"),
         pytest.param(lp.FocalFrequencyLoss, id="focal frequency"),
         pytest.param(lambda: lp.LaplacianPyramidLoss(levels=3), id="pyramid"),

@@ -39,7 +39,7 @@ def authors_dists(loss: DISTS) -> nn.Module:
 @pytest.mark.filterwarnings("ignore")  # of the packages compared with
 @pytest.mark.parametrize("make", [torchmetrics_dists, authors_dists])
 def test_equals_the_published_implementations(make: object) -> None:
-    loss = DISTS("random", reduction="none").double()
+    loss = DISTS(weights="random", reduction="none").double()
     reference = make(loss).double()
     pred, target = images(torch.float64)
     pred.requires_grad_()
@@ -54,7 +54,7 @@ def test_equals_the_published_implementations(make: object) -> None:
 
 
 def test_equal_images_are_at_zero_without_a_gradient() -> None:
-    loss = DISTS("random")
+    loss = DISTS(weights="random")
     pred = images()[0].requires_grad_()
     value = loss(pred, pred.detach().clone())
     value.backward()
@@ -64,7 +64,7 @@ def test_equal_images_are_at_zero_without_a_gradient() -> None:
 
 
 def test_it_brings_no_parameters_and_no_state() -> None:
-    loss = DISTS("random")
+    loss = DISTS(weights="random")
     assert list(loss.parameters()) == []
     assert loss.state_dict() == {}
 
@@ -72,9 +72,10 @@ def test_it_brings_no_parameters_and_no_state() -> None:
 def test_ranges_and_options() -> None:
     pred, target = images()
     torch.testing.assert_close(
-        DISTS("random", data_range=255)(pred * 255, target * 255), DISTS("random")(pred, target)
+        DISTS(weights="random", data_range=255)(pred * 255, target * 255),
+        DISTS(weights="random")(pred, target),
     )
     with pytest.warns(RangeWarning, match="DISTS: pred holds"):
-        DISTS("random")(pred * 255, target)
+        DISTS(weights="random")(pred * 255, target)
     with pytest.raises(ValueError, match="weights of vgg16 must be"):
-        DISTS("imagenet21k")
+        DISTS(weights="imagenet21k")

@@ -454,7 +454,7 @@ def test_other_losses_look_through_tokens_too() -> None:
     pred, target = images(28, 42)
     for loss in (
         StyleLoss({"blocks.1": 1.0}, backbone=dinov2()),
-        FeatureDistance(dinov2(), ("blocks.0", "blocks.1")),
+        FeatureDistance(backbone=dinov2(), layers=("blocks.0", "blocks.1")),
     ):
         value, gradient = value_and_gradient(loss, pred, target)
         assert value > 0
@@ -473,7 +473,7 @@ def test_other_losses_look_through_tokens_too() -> None:
 def test_timms_networks_take_other_sizes_than_they_were_trained_at(
     name: str, layer: str, shape: tuple[int, ...]
 ) -> None:
-    loss = FeatureDistance(f"timm/{name}", (layer,), "random")
+    loss = FeatureDistance(backbone=f"timm/{name}", layers=(layer,), weights="random")
     pred, target = (x[:1] for x in images(64, 96))
     assert loss.backbone.features(pred)[layer].shape == shape
     value, gradient = value_and_gradient(loss, pred, target)

@@ -82,7 +82,7 @@ def test_the_images_shape_tells(
 def test_style_and_unit_length_are_over_channels_and_masks_over_places() -> None:
     network = small_swin().eval()
     style = PerceptualLoss({"layers.1": 1.0}, perceptual_weight=0, backbone=network, data_range=1.0)
-    unit = FeatureDistance(network, ("layers.1",))
+    unit = FeatureDistance(backbone=network, layers=("layers.1",))
     torch.manual_seed(0)
     pred, target = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
     fake, real = (network.layers(network.patch_embed(x)) for x in (pred, target))  # b h w c

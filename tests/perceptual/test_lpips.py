@@ -40,7 +40,7 @@ def reference_of(package: str, net: str, loss: LPIPS) -> nn.Module:
 @pytest.mark.parametrize("package", ["lpips", "torchmetrics"])
 @pytest.mark.parametrize("net", list(NETS))
 def test_equals_the_published_implementations(net: str, package: str) -> None:
-    loss = LPIPS(net, "random", reduction="none")
+    loss = LPIPS(net=net, weights="random", reduction="none")
     # In float64: in float32 a ReLU's input within rounding of 0 may let a gradient through or not.
     reference = reference_of(package, net, loss).double()
     pred, target = images(dtype=torch.float64)
@@ -58,7 +58,7 @@ def test_equals_the_published_implementations(net: str, package: str) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_the_map_is_the_published_one() -> None:
-    loss = LPIPS("squeeze", "random", spatial=True, reduction="none")
+    loss = LPIPS(net="squeeze", weights="random", spatial=True, reduction="none")
     reference = reference_of("lpips", "squeeze", loss)
     reference.spatial = True
     pred, target = images()
@@ -68,7 +68,7 @@ def test_the_map_is_the_published_one() -> None:
 
 
 def test_heads_are_frozen_for_good_and_in_no_checkpoint() -> None:
-    loss = LPIPS("squeeze", "random").train()
+    loss = LPIPS(net="squeeze", weights="random").train()
     assert list(loss.parameters()) == []
     assert loss.state_dict() == {}
     pred, target = images()
@@ -77,7 +77,7 @@ def test_heads_are_frozen_for_good_and_in_no_checkpoint() -> None:
 
 
 def test_gradient_at_equal_inputs_is_zero_and_not_nan() -> None:
-    loss = LPIPS("squeeze", "random")
+    loss = LPIPS(net="squeeze", weights="random")
     pred, _ = images()
     for image in (pred, torch.zeros_like(pred)):
         leaf = image.clone().requires_grad_()
@@ -88,8 +88,8 @@ def test_gradient_at_equal_inputs_is_zero_and_not_nan() -> None:
 def test_a_range_in_minus_one_to_one_is_the_same_distance() -> None:
     pred, target = images()
     torch.testing.assert_close(
-        LPIPS("squeeze", "random", data_range=(-1, 1))(pred * 2 - 1, target * 2 - 1),
-        LPIPS("squeeze", "random")(pred, target),
+        LPIPS(net="squeeze", weights="random", data_range=(-1, 1))(pred * 2 - 1, target * 2 - 1),
+        LPIPS(net="squeeze", weights="random")(pred, target),
         rtol=1e-4,
         atol=1e-7,
     )
@@ -99,7 +99,7 @@ def test_a_range_in_minus_one_to_one_is_the_same_distance() -> None:
     ("data_range", "scale", "shift"), [((-1, 1), 1, 0), (1.0, 255, 0), (1.0, 2, -1)]
 )
 def test_the_wrong_range_is_told(data_range: object, scale: float, shift: float) -> None:
-    loss = LPIPS("squeeze", "random", data_range=data_range)
+    loss = LPIPS(net="squeeze", weights="random", data_range=data_range)
     pred, target = (image * scale + shift for image in images())
     with pytest.warns(RangeWarning, match="LPIPS: (pred|target) holds values from"):
         loss(pred, target)
@@ -107,7 +107,7 @@ def test_the_wrong_range_is_told(data_range: object, scale: float, shift: float)
 
 
 def test_a_mask_leaves_places_out() -> None:
-    loss = LPIPS("squeeze", "random", reduction="none")
+    loss = LPIPS(net="squeeze", weights="random", reduction="none")
     pred, target = images()
     ones = torch.ones(2, 1, 64, 64)
     torch.testing.assert_close(loss(pred, target, ones), loss(pred, target))
@@ -118,9 +118,13 @@ def test_a_mask_leaves_places_out() -> None:
 
 def test_one_vgg16_serves_perceptual_style_and_lpips() -> None:
     perceptual = PerceptualLoss(
-        {"relu1_1": 1.0}, {"conv2_1": 1.0}, vgg_type="vgg16", weights="random", norm_img=False
+        {"relu1_1": 1.0},
+        layer_weights_style={"conv2_1": 1.0},
+        vgg_type="vgg16",
+        weights="random",
+        norm_img=False,
     )
-    lpips = LPIPS("vgg", "random")
+    lpips = LPIPS(net="vgg", weights="random")
     pred, target = images(32)
     pred.requires_grad_()
     start = lpips.backbone.passes
@@ -134,7 +138,7 @@ def test_one_vgg16_serves_perceptual_style_and_lpips() -> None:
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
 def test_it_compiles_without_a_break() -> None:
-    loss = LPIPS("squeeze", "random")
+    loss = LPIPS(net="squeeze", weights="random")
     pred, target = images()
     compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(pred, target), loss(pred, target))
@@ -144,6 +148,6 @@ def test_wrong_options_are_told() -> None:
     with pytest.raises(
         ValueError, match="net must be one of 'alex', 'vgg', 'squeeze', not 'vgg19'"
     ):
-        LPIPS("vgg19", "random")
+        LPIPS(net="vgg19", weights="random")
     with pytest.raises(WeightsError, match=r"there is no weights file '/nowhere\.pth'"):
-        LPIPS("squeeze", "random", heads="/nowhere.pth")
+        LPIPS(net="squeeze", weights="random", heads="/nowhere.pth")

@@ -398,7 +398,7 @@ def test_second_derivatives_and_batched_gradients_are_torchs(criterion: str) -> 
 
 def test_a_trunk_is_one_for_perceptual_and_style_and_other_losses() -> None:
     options = {"weights": "random", "data_range": 1.0}
-    perceptual = PerceptualLoss(LAYERS, {"8": 1.0}, vgg_type="vgg11", **options)
+    perceptual = PerceptualLoss(LAYERS, layer_weights_style={"8": 1.0}, vgg_type="vgg11", **options)
     style = StyleLoss({"relu1_1": 1.0}, backbone="vgg11", **options)
     pred, target = images(low=0.0)
     pred.requires_grad_()
@@ -484,7 +484,9 @@ def test_a_checkpoint_with_five_vgg_losses_is_small_and_offers_no_parameters() -
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
 def test_trunk_and_distances_compile_without_a_break() -> None:
-    loss = PerceptualLoss(LAYERS, {"4": 1.0}, vgg_type="vgg11", weights="random")
+    loss = PerceptualLoss(
+        LAYERS, layer_weights_style={"4": 1.0}, vgg_type="vgg11", weights="random"
+    )
     compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
     pred, target = images()
     pred.requires_grad_()

@@ -16,7 +16,9 @@ def images(size: int = 64) -> list[Tensor]:
 
 
 def test_feature_distance_is_two_minus_two_cosines() -> None:
-    loss = FeatureDistance("vgg11", ("relu1_1", "conv2_1"), "random", reduction="none")
+    loss = FeatureDistance(
+        backbone="vgg11", layers=("relu1_1", "conv2_1"), weights="random", reduction="none"
+    )
     pred, target = images(16)
     fake, real = loss.backbone.features(pred), loss.backbone.features(target)
     wanted = torch.stack(
@@ -26,21 +28,26 @@ def test_feature_distance_is_two_minus_two_cosines() -> None:
 
 
 def test_feature_distance_takes_tokens() -> None:
-    loss = FeatureDistance("timm/vit_tiny_patch16_224", ["blocks.0"], "random")
+    loss = FeatureDistance(
+        backbone="timm/vit_tiny_patch16_224", layers=["blocks.0"], weights="random"
+    )
     pred, target = images(32)
     pred.requires_grad_()
     loss(pred, target).backward()
     assert pred.grad.abs().sum() > 0
     assert torch.isfinite(loss(pred, target, torch.ones(2, 1, 32, 32)))
     with pytest.raises(ValueError, match="spatial=True needs feature maps"):
-        FeatureDistance("timm/vit_tiny_patch16_224", ["blocks.0"], "random", spatial=True)(
-            pred, target
-        )
+        FeatureDistance(
+            backbone="timm/vit_tiny_patch16_224",
+            layers=["blocks.0"],
+            weights="random",
+            spatial=True,
+        )(pred, target)
 
 
 def test_a_network_without_default_layers_is_told() -> None:
     with pytest.raises(ValueError, match="layers must name the layers of 'resnet18'"):
-        FeatureDistance("resnet18", weights="random")
+        FeatureDistance(backbone="resnet18", weights="random")
 
 
 # --- real weights ---------------------------------------------------------------------------

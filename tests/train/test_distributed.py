@@ -70,7 +70,7 @@ def _gradients(rank, world, wrap):
 
     lecam = LeCamLoss().double()
     logits = discriminator(real), discriminator(generator(noise).detach())
-    penalty = R1GradientPenalty("HWC")(discriminator, real)
+    penalty = R1GradientPenalty(norm_mode="HWC")(discriminator, real)
     total = hinge_discriminator_loss(*logits) + 5 * penalty + lecam(*logits)
     total.backward()
 

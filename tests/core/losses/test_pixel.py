@@ -114,7 +114,10 @@ def test_unweighted_is_torchs(reduction) -> None:
     for loss, torchs in (
         (L1Loss(reduction=reduction), torch.nn.L1Loss(reduction=reduction)),
         (MSELoss(reduction=reduction), torch.nn.MSELoss(reduction=reduction)),
-        (HuberLoss(reduction=reduction, delta=0.1), torch.nn.HuberLoss(reduction, 0.1)),
+        (
+            HuberLoss(reduction=reduction, delta=0.1),
+            torch.nn.HuberLoss(reduction=reduction, delta=0.1),
+        ),
     ):
         torch.testing.assert_close(loss(pred, target), torchs(pred, target))
 

@@ -62,7 +62,7 @@ class ExampleLoss(Loss):
         ValueError: ``sharpness`` is not positive, or ``reduction`` is unknown.
     """
 
-    def __init__(self, sharpness: float = 1.0, reduction: Reduction = "mean") -> None:
+    def __init__(self, *, sharpness: float = 1.0, reduction: Reduction = "mean") -> None:
         super().__init__()
         check_reduction(reduction)
         _check_sharpness(sharpness)

@@ -103,8 +103,8 @@ class CLIPDirectionalLoss(Loss):
     def __init__(
         self,
         target_text: str,
-        source_text: str = "photo",
         *,
+        source_text: str = "photo",
         model: str | nn.Module = "ViT-B-32",
         weights: str | None = None,
         preprocess: Preprocess = "clip",

@@ -95,9 +95,9 @@ class CLIPImageLoss(Loss):
 
     def __init__(
         self,
+        *,
         layers: Mapping[str, float] | None = None,
         criterion: Criterion = "mse",
-        *,
         model: str | nn.Module = "ViT-B-32",
         weights: str | None = None,
         preprocess: Preprocess = "clip",

@@ -62,8 +62,8 @@ class CLIPPatchLoss(Loss):
     def __init__(
         self,
         text: str,
-        source_text: str | None = None,
         *,
+        source_text: str | None = None,
         num_patches: int = 64,
         patch_size: int = 128,
         distortion: float = 0.5,

@@ -104,8 +104,8 @@ class FaceIdLoss(Loss):
 
     def __init__(
         self,
-        facenet: str | nn.Module | Mapping[str, Any] = "ArcFace",
         *,
+        facenet: str | nn.Module | Mapping[str, Any] = "ArcFace",
         weights: str | Path | None = None,
         align: Align = "crop",
         on_missing: OnMissing = "skip",

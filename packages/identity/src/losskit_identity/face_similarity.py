@@ -57,7 +57,7 @@ def similarity(
         WeightsError: the weights cannot be had.
     """
     loss = FaceIdLoss(
-        facenet,
+        facenet=facenet,
         weights=weights,
         align=align,
         on_missing=on_missing,

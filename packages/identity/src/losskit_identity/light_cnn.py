@@ -157,6 +157,7 @@ class LightCNNFeatureLoss(Loss):
 
     def __init__(
         self,
+        *,
         weights: str | Path = DEFAULT_WEIGHTS,
         criterion: Criterion = "l1",
         reduction: Reduction = "mean",

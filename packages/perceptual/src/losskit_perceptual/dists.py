@@ -85,8 +85,8 @@ class DISTS(FeatureLoss):
 
     def __init__(
         self,
-        weights: str | Path = "default",
         *,
+        weights: str | Path = "default",
         data_range: DataRange = 1.0,
         reduction: Reduction = "mean",
         precision: Precision | None = None,

@@ -144,6 +144,7 @@ class FocalFrequencyLoss(Loss):
 
     def __init__(
         self,
+        *,
         alpha: float = 1.0,
         patch_factor: int = 1,
         ave_spectrum: bool = False,
@@ -194,7 +195,7 @@ class FFTLoss(Loss):
     """
 
     def __init__(
-        self, norm: str = "backward", reduction: Reduction = "mean", data_range: DataRange = 1.0
+        self, *, norm: str = "backward", reduction: Reduction = "mean", data_range: DataRange = 1.0
     ) -> None:
         super().__init__()
         check_reduction(reduction)

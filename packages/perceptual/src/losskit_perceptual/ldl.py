@@ -112,7 +112,7 @@ class LDLLoss(Loss):
     """
 
     def __init__(
-        self, window_size: int = 7, reduction: Reduction = "mean", data_range: DataRange = 1.0
+        self, *, window_size: int = 7, reduction: Reduction = "mean", data_range: DataRange = 1.0
     ) -> None:
         super().__init__()
         check_reduction(reduction)

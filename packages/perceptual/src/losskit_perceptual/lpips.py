@@ -54,9 +54,9 @@ class LPIPS(UnitFeatureLoss):
 
     def __init__(
         self,
+        *,
         net: Net = "alex",
         weights: str | Path = "default",
-        *,
         data_range: DataRange = 1.0,
         spatial: bool = False,
         reduction: Reduction = "mean",

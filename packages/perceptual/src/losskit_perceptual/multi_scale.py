@@ -130,12 +130,12 @@ class MSSSIMLoss(WindowedLoss):
 
     def __init__(
         self,
+        *,
         data_range: DataRange = 1.0,
         window_size: int = 11,
         sigma: float = 1.5,
         weights: Sequence[float] = MS_SSIM_WEIGHTS,
         reduction: Reduction = "mean",
-        *,
         window: Window = "gaussian",
     ) -> None:
         super().__init__(data_range, window_size, sigma, window, reduction)

@@ -124,6 +124,7 @@ class PerceptualLoss(FeatureLoss):
     def __init__(
         self,
         layer_weights: Mapping[Any, float] | None = None,
+        *,
         layer_weights_style: Mapping[Any, float] | None = None,
         vgg_type: str = "vgg19",
         use_input_norm: bool = True,
@@ -132,7 +133,6 @@ class PerceptualLoss(FeatureLoss):
         norm_img: bool | None = None,
         weights: str | Path = "default",
         criterion: Criterion = "l1",
-        *,
         backbone: str | nn.Module | None = None,
         data_range: DataRange | None = None,
         reduction: Reduction = "mean",

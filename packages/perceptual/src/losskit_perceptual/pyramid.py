@@ -114,6 +114,7 @@ class LaplacianPyramidLoss(Loss):
 
     def __init__(
         self,
+        *,
         levels: int = 5,
         base: float = 1.0,
         reduction: Reduction = "mean",

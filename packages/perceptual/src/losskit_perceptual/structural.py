@@ -139,11 +139,11 @@ class SSIMLoss(WindowedLoss):
 
     def __init__(
         self,
+        *,
         data_range: DataRange = 1.0,
         window_size: int = 11,
         sigma: float = 1.5,
         reduction: Reduction = "mean",
-        *,
         window: Window = "gaussian",
         padding: Padding = "valid",
         spatial: bool = False,

@@ -103,7 +103,7 @@ class TransferalPerceptualLoss(Loss):
     """
 
     def __init__(
-        self, use_attention: bool = True, criterion: Criterion = "mse", form: Form = "mmagic"
+        self, *, use_attention: bool = True, criterion: Criterion = "mse", form: Form = "mmagic"
     ) -> None:
         super().__init__()
         if criterion not in _CRITERIA:

@@ -188,10 +188,10 @@ class FeatureDistance(UnitFeatureLoss):
 
     def __init__(
         self,
+        *,
         backbone: str | nn.Module = "efficientnet-lite0",
         layers: Sequence[str] | Mapping[str, float] | None = None,
         weights: str | Path = "default",
-        *,
         data_range: DataRange = 1.0,
         spatial: bool = False,
         reduction: Reduction = "mean",

@@ -87,7 +87,7 @@ class L1CompositionLoss(_CompositionLoss):
         ValueError: ``reduction`` is unknown.
     """
 
-    def __init__(self, reduction: Reduction = "mean", sample_wise: bool = False) -> None:
+    def __init__(self, *, reduction: Reduction = "mean", sample_wise: bool = False) -> None:
         super().__init__(l1_loss, reduction, sample_wise)
 
 
@@ -102,7 +102,7 @@ class MSECompositionLoss(_CompositionLoss):
         ValueError: ``reduction`` is unknown.
     """
 
-    def __init__(self, reduction: Reduction = "mean", sample_wise: bool = False) -> None:
+    def __init__(self, *, reduction: Reduction = "mean", sample_wise: bool = False) -> None:
         super().__init__(mse_loss, reduction, sample_wise)
 
 
@@ -119,6 +119,6 @@ class CharbonnierCompLoss(_CompositionLoss):
     """
 
     def __init__(
-        self, reduction: Reduction = "mean", sample_wise: bool = False, eps: float = 1e-12
+        self, *, reduction: Reduction = "mean", sample_wise: bool = False, eps: float = 1e-12
     ) -> None:
         super().__init__(charbonnier_loss, reduction, sample_wise, eps=check_eps(eps))

@@ -67,5 +67,5 @@ class GradientLoss(PairLoss):
         ValueError: ``reduction`` is unknown.
     """
 
-    def __init__(self, reduction: Reduction = "mean", sample_wise: bool = False) -> None:
+    def __init__(self, *, reduction: Reduction = "mean", sample_wise: bool = False) -> None:
         super().__init__(gradient_loss, reduction, sample_wise)

@@ -206,7 +206,7 @@ class L1Loss(PairLoss):
         ValueError: ``reduction`` is unknown.
     """
 
-    def __init__(self, reduction: Reduction = "mean", sample_wise: bool = False) -> None:
+    def __init__(self, *, reduction: Reduction = "mean", sample_wise: bool = False) -> None:
         super().__init__(l1_loss, reduction, sample_wise)
 
 
@@ -221,7 +221,7 @@ class MSELoss(PairLoss):
         ValueError: ``reduction`` is unknown.
     """
 
-    def __init__(self, reduction: Reduction = "mean", sample_wise: bool = False) -> None:
+    def __init__(self, *, reduction: Reduction = "mean", sample_wise: bool = False) -> None:
         super().__init__(mse_loss, reduction, sample_wise)
 
 
@@ -240,7 +240,7 @@ class CharbonnierLoss(PairLoss):
     """
 
     def __init__(
-        self, reduction: Reduction = "mean", sample_wise: bool = False, eps: float = 1e-12
+        self, *, reduction: Reduction = "mean", sample_wise: bool = False, eps: float = 1e-12
     ) -> None:
         super().__init__(charbonnier_loss, reduction, sample_wise, eps=check_eps(eps))
 
@@ -258,7 +258,7 @@ class HuberLoss(PairLoss):
     """
 
     def __init__(
-        self, reduction: Reduction = "mean", delta: float = 1.0, sample_wise: bool = False
+        self, *, reduction: Reduction = "mean", delta: float = 1.0, sample_wise: bool = False
     ) -> None:
         _check_delta(delta)
         super().__init__(huber_loss, reduction, sample_wise, delta=delta)

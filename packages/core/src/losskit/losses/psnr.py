@@ -69,9 +69,9 @@ class PSNRLoss(Loss):
 
     def __init__(
         self,
+        *,
         toY: bool = False,  # noqa: N803
         reduction: Reduction = "mean",
-        *,
         data_range: DataRange = 1.0,
     ) -> None:
         super().__init__()

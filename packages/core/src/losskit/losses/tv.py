@@ -72,7 +72,7 @@ class MaskedTVLoss(Loss):
     """
 
     def __init__(
-        self, reduction: Literal["mean", "sum"] = "mean", sample_wise: bool = False
+        self, *, reduction: Literal["mean", "sum"] = "mean", sample_wise: bool = False
     ) -> None:
         super().__init__()
         check_reduction(reduction, _REDUCTIONS)

@@ -17,6 +17,7 @@ from losskit.errors import ConfigError
 from losskit.hookspecs import API_VERSION
 from losskit.losses.base import input_parameters
 from losskit.objectives.build import build
+from losskit.signatures import constructor_parameters, is_required
 from losskit.spec import Example
 from losskit.testing.case import (
     SEED,
@@ -139,6 +140,23 @@ def check_spec(case: LossCase) -> None:
     )
     fail_unless(
         bool(spec.tags), f"{case.name} has no tags", "add some, as ('image', 'pixel'), to filter by"
+    )
+
+
+@check("options-by-name")
+def check_options_by_name(case: LossCase) -> None:
+    """The second argument is a range to one loss and a window to another: by name, neither is mistaken."""
+    if not inspect.isclass(case.target):
+        raise NotApplicable("the options of a function are always given by name")
+    by_place = [
+        name
+        for name, parameter in list(constructor_parameters(case.target).items())[1:]
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and not is_required(parameter)
+    ]
+    fail_unless(
+        not by_place,
+        f"{case.name} takes {', '.join(by_place)} by position",
+        "put a `*` before them in the constructor",
     )
 
 

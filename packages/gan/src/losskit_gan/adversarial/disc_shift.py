@@ -53,7 +53,7 @@ class DiscShiftLoss(Loss):
 
     loss_name: ClassVar[str | None] = "loss_disc_shift"
 
-    def __init__(self, reduction: Reduction = "mean") -> None:
+    def __init__(self, *, reduction: Reduction = "mean") -> None:
         super().__init__()
         check_reduction(reduction)
         self.reduction: Reduction = reduction

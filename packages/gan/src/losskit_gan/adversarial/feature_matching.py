@@ -134,7 +134,7 @@ class FeatureMatchingLoss(Loss):
 
     loss_name: ClassVar[str | None] = "loss_feature_matching"
 
-    def __init__(self, criterion: Criterion = "l1", skip_last: bool = False) -> None:
+    def __init__(self, *, criterion: Criterion = "l1", skip_last: bool = False) -> None:
         super().__init__()
         _check_criterion(criterion)
         self.criterion: Criterion = criterion

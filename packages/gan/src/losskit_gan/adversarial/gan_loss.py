@@ -148,6 +148,7 @@ class GANLoss(Loss):
     def __init__(
         self,
         gan_type: GanType,
+        *,
         real_label_val: float = 1.0,
         fake_label_val: float = 0.0,
         elementwise_mask: bool = False,

@@ -176,7 +176,7 @@ class RelativisticGANLoss(Loss):
 
     Example:
         >>> import torch
-        >>> RelativisticGANLoss("ragan").generator(torch.zeros(2), torch.zeros(3))
+        >>> RelativisticGANLoss(kind="ragan").generator(torch.zeros(2), torch.zeros(3))
         tensor(1.3863)
     """
 
@@ -184,6 +184,7 @@ class RelativisticGANLoss(Loss):
 
     def __init__(
         self,
+        *,
         kind: RelativisticKind = "rpgan",
         real_label_val: float = 1.0,
         fake_label_val: float = 0.0,

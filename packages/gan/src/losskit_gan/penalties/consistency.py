@@ -109,7 +109,7 @@ class ConsistencyLoss(Loss):
 
     loss_name: ClassVar[str | None] = "loss_consistency"
 
-    def __init__(self, shift: int = 4, flip: bool = True) -> None:
+    def __init__(self, *, shift: int = 4, flip: bool = True) -> None:
         super().__init__()
         if not isinstance(shift, Integral) or shift < 0:
             raise ValueError(f"shift must be a whole number of at least 0, not {shift!r}")
@@ -154,12 +154,13 @@ class BalancedConsistencyLoss(ConsistencyLoss):
 
     def __init__(
         self,
+        *,
         shift: int = 4,
         flip: bool = True,
         real_weight: float = 10.0,
         fake_weight: float = 10.0,
     ) -> None:
-        super().__init__(shift, flip)
+        super().__init__(shift=shift, flip=flip)
         check_number("real_weight", real_weight, least=0)
         check_number("fake_weight", fake_weight, least=0)
         self.real_weight = real_weight

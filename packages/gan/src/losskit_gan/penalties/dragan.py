@@ -108,7 +108,7 @@ class DRAGANPenalty(Loss):
     loss_name: ClassVar[str | None] = "loss_dragan"
 
     def __init__(
-        self, scale: float = 0.5, center: float = 1.0, reduction: Reduction = "mean"
+        self, *, scale: float = 0.5, center: float = 1.0, reduction: Reduction = "mean"
     ) -> None:
         super().__init__()
         check_reduction(reduction)

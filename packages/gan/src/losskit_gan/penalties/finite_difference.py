@@ -155,7 +155,7 @@ class FiniteDifferenceR1(Loss):
 
     loss_name: ClassVar[str | None] = "loss_r1_fd"
 
-    def __init__(self, sigma: float = 0.01, reduction: Reduction = "mean") -> None:
+    def __init__(self, *, sigma: float = 0.01, reduction: Reduction = "mean") -> None:
         super().__init__()
         check_reduction(reduction)
         check_number("sigma", sigma, above=0)

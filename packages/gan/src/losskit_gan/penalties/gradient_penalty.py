@@ -115,6 +115,7 @@ class GradientPenaltyLoss(Loss):
 
     def __init__(
         self,
+        *,
         norm_mode: NormMode = "pixel",
         center: float = 1.0,
         one_sided: bool = False,

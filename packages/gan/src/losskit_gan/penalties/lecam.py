@@ -86,6 +86,7 @@ class LeCamLoss(Loss):
 
     def __init__(
         self,
+        *,
         decay: float = 0.99,
         one_sided: bool = False,
         sync: bool = True,

@@ -117,6 +117,7 @@ class GeneratorPathRegularizer(Loss):
 
     def __init__(
         self,
+        *,
         pl_batch_shrink: int = 1,
         decay: float = 0.01,
         pl_batch_size: int | None = None,

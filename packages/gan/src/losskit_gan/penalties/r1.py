@@ -123,7 +123,7 @@ class R1GradientPenalty(Loss):
 
     loss_name: ClassVar[str | None] = "loss_r1_gp"
 
-    def __init__(self, norm_mode: NormMode = "pixel", reduction: Reduction = "mean") -> None:
+    def __init__(self, *, norm_mode: NormMode = "pixel", reduction: Reduction = "mean") -> None:
         super().__init__()
         check_norm_mode(norm_mode)
         check_reduction(reduction)
