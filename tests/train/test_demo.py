@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from PIL import Image
@@ -15,7 +17,7 @@ pytest.importorskip("matplotlib")
 from losskit_train.config.training import load_train_config
 from losskit_train.data.photos import PHOTOS, photo
 from losskit_train.demo import run
-from losskit_train.demo.evaluate import Column, measure, table
+from losskit_train.demo.evaluate import Column, measure, spectrum_error, table
 from losskit_train.demo.picture import comparison
 from losskit_train.output.recorder import read_metrics
 
@@ -94,3 +96,10 @@ def test_a_real_pretrained_network_trains_one_column_and_judges_all(tmp_path, ca
     assert all(0 < float(rows[name][-1]) < 2 for name in ("bicubic", "L1 alone", "+ perceptual"))
     last = read_metrics(tmp_path / "perceptual" / "metrics.csv")[-1]
     assert any(float(value) > 0 for name, value in last.items() if name == "loss_perceptual")
+
+
+def test_spectrum_error_of_half_the_contrast_is_six_decibels():
+    truth = torch.rand(1, 3, 40, 48)
+    assert spectrum_error(truth, truth) == 0
+    half = truth.mean() + (truth - truth.mean()) / 2
+    assert spectrum_error(half, truth) == pytest.approx(20 * math.log10(2), abs=1e-6)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from losskit.errors import LosskitError
@@ -21,6 +23,8 @@ class Column:
         image: ``(1, 3, h, w)`` in [0, 1].
         psnr: decibels; ``None`` where the picture is no attempt at the truth.
         ssim: structural similarity, likewise.
+        spectrum_error: how far the power of its frequencies is from the truth's: root mean square
+            over frequencies, in decibels; likewise.
         distance: between a pretrained network's features; ``None`` where none is installed.
     """
 
@@ -28,6 +32,7 @@ class Column:
     image: Tensor
     psnr: float | None = None
     ssim: float | None = None
+    spectrum_error: float | None = None
     distance: float | None = None
 
 
@@ -48,7 +53,25 @@ def measure(label: str, image: Float[Tensor, "1 3 h w"], truth: Float[Tensor, "1
     )
     distance = feature_distance()
     value = None if distance is None else float(distance(image, truth))
-    return Column(label, image, psnr, float(ssim), value)
+    return Column(label, image, psnr, float(ssim), spectrum_error(image, truth), value)
+
+
+def spectrum_error(image: Float[Tensor, "1 3 h w"], truth: Float[Tensor, "1 3 h w"]) -> float:
+    """Root mean square over frequencies, each alike, of the ratio of powers in decibels; 0 at best."""
+    decibels = 10 * np.log10(radial_power(image) / radial_power(truth))
+    return float(np.sqrt(np.mean(decibels**2)))
+
+
+def radial_power(image: Tensor, bins: int = 24) -> NDArray[np.float64]:
+    """The luminance's power, averaged over rings of equal frequency up to Nyquist's."""
+    grey = image[0].double().mean(0).numpy()
+    window = np.outer(np.hanning(grey.shape[0]), np.hanning(grey.shape[1]))
+    power = np.abs(np.fft.fft2((grey - grey.mean()) * window)) ** 2
+    rows, columns = (np.fft.fftfreq(size)[:, None] for size in grey.shape)
+    radius = np.hypot(rows, columns.T) / 0.5
+    ring = np.minimum((radius * bins).astype(int), bins)  # the corners beyond Nyquist: a last ring
+    sums = np.bincount(ring.ravel(), power.ravel(), minlength=bins + 1)
+    return (sums / np.bincount(ring.ravel(), minlength=bins + 1))[:bins]
 
 
 def feature_distance() -> Callable[[Tensor, Tensor], Tensor] | None:
@@ -70,10 +93,13 @@ def feature_distance() -> Callable[[Tensor, Tensor], Tensor] | None:
 
 def table(columns: list[Column]) -> str:
     """The figures as text, one line a column."""
-    lines = [f"{'':<22}{'PSNR dB':>9}{'SSIM':>9}{'feature distance':>19}"]
+    lines = [f"{'':<22}{'PSNR dB':>9}{'SSIM':>9}{'spectrum error dB':>20}{'feature distance':>19}"]
     for column in columns:
-        if column.psnr is None or column.ssim is None:
+        if column.psnr is None or column.ssim is None or column.spectrum_error is None:
             continue
         distance = "-" if column.distance is None else f"{column.distance:.4f}"
-        lines.append(f"{column.label:<22}{column.psnr:>9.2f}{column.ssim:>9.4f}{distance:>19}")
+        lines.append(
+            f"{column.label:<22}{column.psnr:>9.2f}{column.ssim:>9.4f}"
+            f"{column.spectrum_error:>20.2f}{distance:>19}"
+        )
     return "\n".join(lines)

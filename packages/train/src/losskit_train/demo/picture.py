@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
-from losskit_train.demo.evaluate import Column
+from losskit_train.demo.evaluate import Column, radial_power
 from losskit_train.output.files import write_atomically
 from losskit_train.output.recorder import read_metrics
 
@@ -111,7 +110,7 @@ def spectrum(columns: Sequence[Column], path: Path) -> None:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    truth = _radial_power(columns[-1].image)
+    truth = radial_power(columns[-1].image)
     fineness = (np.arange(len(truth)) + 0.5) / len(truth)
     # Shapes that a reader of any colour vision tells apart (Okabe and Ito's colours).
     styles = (("#999999", ":"), ("#0072b2", "-"), ("#d55e00", "-"), ("#009e73", "--"))
@@ -120,7 +119,7 @@ def spectrum(columns: Sequence[Column], path: Path) -> None:
         axes = figure.add_subplot()
         attempts = [column for column in columns if column.psnr is not None]
         for column, (colour, line) in zip(attempts, styles, strict=False):
-            share = 100 * _radial_power(column.image) / truth
+            share = 100 * radial_power(column.image) / truth
             axes.plot(fineness, share, line, color=colour, linewidth=2, label=column.label)
         axes.axhline(100, color="black", linewidth=1)
         axes.axvline(0.5, color="black", linewidth=1, linestyle=(0, (1, 3)))
@@ -134,18 +133,6 @@ def spectrum(columns: Sequence[Column], path: Path) -> None:
         axes.grid(alpha=0.3)
         axes.legend(fontsize=9, loc="lower left")
         figure.savefig(path, dpi=110, metadata={"Date": None} if path.suffix == ".svg" else None)
-
-
-def _radial_power(image: Tensor, bins: int = 24) -> NDArray[np.float64]:
-    """The luminance's power, averaged over rings of equal frequency up to Nyquist's."""
-    grey = image[0].double().mean(0).numpy()
-    window = np.outer(np.hanning(grey.shape[0]), np.hanning(grey.shape[1]))
-    power = np.abs(np.fft.fft2((grey - grey.mean()) * window)) ** 2
-    rows, columns = (np.fft.fftfreq(size)[:, None] for size in grey.shape)
-    radius = np.hypot(rows, columns.T) / 0.5
-    ring = np.minimum((radius * bins).astype(int), bins)  # the corners beyond Nyquist: a last ring
-    sums = np.bincount(ring.ravel(), power.ravel(), minlength=bins + 1)
-    return (sums / np.bincount(ring.ravel(), minlength=bins + 1))[:bins]
 
 
 def _as_image(image: Tensor) -> Image.Image:
