@@ -22,7 +22,7 @@ from losskit.errors import ConfigError
 from losskit_gan import plugin
 from losskit_gan.model.customized import GANWithCustomizedLoss, PlainEngine
 from losskit_gan.objective import GANObjective
-from losskit_gan.presets.parts import preset_losses
+from losskit_gan.presets.sections import preset_losses
 from losskit_train.config.training import load_train_config
 from losskit_train.networks import DCGANGenerator, StyleGenerator
 

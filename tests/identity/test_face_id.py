@@ -23,9 +23,9 @@ from losskit_identity import (
     FaceIdLoss,
     align_faces,
     crop_faces,
+    face_crops,
     face_id_loss,
     face_landmarks,
-    face_pair,
     face_similarity,
     similarity,
 )
@@ -187,7 +187,7 @@ def test_two_losses_align_pred_once_in_a_step(
         cut_out.append(image)
         return sample_faces(image, *rest)
 
-    monkeypatch.setattr(face_pair, "sample_faces", counted)
+    monkeypatch.setattr(face_crops, "sample_faces", counted)
     network = copy.deepcopy(tiny_facenet())
     options: dict[str, Any] = {"facenet": network, "align": "mtcnn"}
     losses = [FaceIdLoss(**options), FaceIdLoss(**options, reduction="sum")]
@@ -232,7 +232,7 @@ def test_a_step_does_not_take_a_changed_pred_for_the_same(face: torch.Tensor) ->
     assert after == pytest.approx(0, abs=1e-6)
     assert value == pytest.approx(0, abs=1e-6)
     assert other.grad is not None
-    assert len(face_pair._STEPS) == 0
+    assert len(face_crops._STEPS) == 0
 
 
 def test_two_losses_on_one_target_do_not_mix_settings(face: torch.Tensor) -> None:

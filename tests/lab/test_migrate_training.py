@@ -15,7 +15,7 @@ from losskit_lab.migrate.convert import Migration, migrate
 
 pytest.importorskip("losskit_gan")
 from losskit_gan import GANObjective
-from losskit_gan.presets.parts import LOSSES
+from losskit_gan.presets.sections import LOSSES
 from losskit_train.config.training import load_train_config
 from losskit_train.run.loop import Trainer
 

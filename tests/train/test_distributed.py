@@ -181,7 +181,7 @@ def _one_update(rank, world, strategy, out):
     config["gen_auxiliary_loss"][0]["data_info"]["noise"] = "y"
     config["accumulate"] = 1
     config["optimizer"] = {"type": "Adam", "lr": 0.01, "clip_norm": 0.5}
-    with pytest.MonkeyPatch.context() as patch:  # the rehearsal's batch has no "y"
+    with pytest.MonkeyPatch.context() as patch:  # the trial step's batch has no "y"
         patch.setattr("losskit_train.run.loop.rehearse", lambda *_: None)
         trainer = Trainer(load_train_config(config))
     trainer.model.double()

@@ -42,7 +42,7 @@ _EXPORTS = {
     "lsgan_discriminator_loss": "losskit_gan.adversarial.formulas",
     "lsgan_generator_loss": "losskit_gan.adversarial.formulas",
     "max_gradient_penalty": "losskit_gan.penalties.dragan",
-    "preset_losses": "losskit_gan.presets.parts",
+    "preset_losses": "losskit_gan.presets.sections",
     "r1_penalty": "losskit_gan.penalties.r1",
     "r2_penalty": "losskit_gan.penalties.r1",
     "ragan_discriminator_loss": "losskit_gan.adversarial.relativistic",
@@ -171,6 +171,6 @@ if TYPE_CHECKING:
         r1_penalty,
         r2_penalty,
     )
-    from losskit_gan.presets.parts import preset_losses
+    from losskit_gan.presets.sections import preset_losses
 
 __getattr__, __dir__ = lazy_exports(__name__, _EXPORTS)

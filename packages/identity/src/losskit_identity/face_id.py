@@ -17,7 +17,7 @@ from losskit.losses.base import Loss
 from losskit.losses.checks import check_layers, check_rgb
 from losskit.losses.data_range import DataRange, RangeCheck, parse_data_range
 from losskit.losses.reduction import Reduction, check_reduction, check_same_shape, reduce
-from losskit_identity.face_pair import aligned_pair
+from losskit_identity.face_crops import aligned_pair
 from losskit_identity.landmarks import landmark_backbone
 from losskit_identity.networks import INPUT_SIZES, build_face_network, face_network_name
 from losskit_identity.preprocess import FacePreprocess

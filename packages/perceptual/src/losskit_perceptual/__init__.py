@@ -9,7 +9,7 @@ from losskit.discovery.lazy import lazy_exports
 _EXPORTS = {
     "DISTS": "losskit_perceptual.dists",
     "FFTLoss": "losskit_perceptual.frequency",
-    "FeatureDistance": "losskit_perceptual.unit_features",
+    "FeatureDistance": "losskit_perceptual.normalized_features",
     "FocalFrequencyLoss": "losskit_perceptual.frequency",
     "LDLLoss": "losskit_perceptual.ldl",
     "LPIPS": "losskit_perceptual.lpips",
@@ -23,7 +23,7 @@ _EXPORTS = {
     "artifact_map": "losskit_perceptual.ldl",
     "contextual_loss": "losskit_perceptual.contextual",
     "dists_distance": "losskit_perceptual.dists",
-    "feature_distance": "losskit_perceptual.unit_features",
+    "feature_distance": "losskit_perceptual.normalized_features",
     "fft_loss": "losskit_perceptual.frequency",
     "find_recipe": "losskit_perceptual.networks.families",
     "focal_frequency_loss": "losskit_perceptual.frequency",
@@ -88,6 +88,7 @@ if TYPE_CHECKING:
     from losskit_perceptual.multi_scale import MSSSIMLoss, ms_ssim
     from losskit_perceptual.networks.families import find_recipe
     from losskit_perceptual.networks.packaged import packaged_file
+    from losskit_perceptual.normalized_features import FeatureDistance, feature_distance
     from losskit_perceptual.perceptual import PerceptualLoss, perceptual_distance
     from losskit_perceptual.pyramid import (
         LaplacianPyramidLoss,
@@ -98,6 +99,5 @@ if TYPE_CHECKING:
     from losskit_perceptual.structural import SSIMLoss, ssim
     from losskit_perceptual.style import StyleLoss, gram_matrix, style_distance
     from losskit_perceptual.transferal import TransferalPerceptualLoss, transferal_perceptual_loss
-    from losskit_perceptual.unit_features import FeatureDistance, feature_distance
 
 __getattr__, __dir__ = lazy_exports(__name__, _EXPORTS)

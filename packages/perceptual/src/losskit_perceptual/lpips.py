@@ -15,7 +15,7 @@ from losskit.losses.reduction import Reduction
 from losskit.weights import load_weights
 from losskit_perceptual.features import check_choice
 from losskit_perceptual.networks.shipped import shipped_path
-from losskit_perceptual.unit_features import LAYERS, UnitFeatureLoss
+from losskit_perceptual.normalized_features import LAYERS, UnitFeatureLoss
 
 Net: TypeAlias = Literal["alex", "vgg", "squeeze"]
 

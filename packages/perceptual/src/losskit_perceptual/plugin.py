@@ -49,7 +49,7 @@ def _network_losses() -> list[LossSpec]:
         ),
         LossSpec(
             "FeatureDistance",
-            "losskit_perceptual.unit_features:FeatureDistance",
+            "losskit_perceptual.normalized_features:FeatureDistance",
             "LPIPS's distance over any network, uncalibrated.",
             tags=deep,
             example=f"{_EXAMPLES}:feature_distance",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from losskit_gan.presets.parts import TRAINING
+from losskit_gan.presets.sections import TRAINING
 from losskit_train.config.sections import OptimizerConfig
 
 _PLAYERS = ("generator", "discriminator")

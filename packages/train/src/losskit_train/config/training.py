@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from losskit.errors import ConfigError
 from losskit.objectives.config import read_config
-from losskit_gan.presets.parts import LOSSES, preset_losses
+from losskit_gan.presets.sections import LOSSES, preset_losses
 from losskit_train.config.preset import with_training_of_preset
 from losskit_train.config.rates import LearningRates
 from losskit_train.config.schema import from_mapping, with_overrides

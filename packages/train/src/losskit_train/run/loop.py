@@ -20,10 +20,10 @@ from losskit_train.run import assemble, checkpoints
 from losskit_train.run.engine import raw
 from losskit_train.run.fabric import check_model, lost_processes_named, make_fabric
 from losskit_train.run.interrupt import Interrupt, Stopped, ends_with_its_launcher
-from losskit_train.run.rehearsal import check_compiler, compiler_fails, rehearse
+from losskit_train.run.resume import allowed, check_state, find, gather, restore, seen
 from losskit_train.run.setup import seed_all, set_up
-from losskit_train.run.state import allowed, check_state, find, gather, restore, seen
 from losskit_train.run.training import Training
+from losskit_train.run.trial_step import check_compiler, compiler_fails, rehearse
 from losskit_train.run.validation import Validation
 
 #: Steps between two looks of all ranks for a signal at one of them: batch systems give seconds.
