@@ -43,7 +43,7 @@ def check_clip_model(clip_model: Mapping[str, Any], given: Mapping[str, bool]) -
 
 
 def styleclip_preprocess(clip_model: Mapping[str, Any]) -> StyleClipPreprocess:
-    """What its numbers say, by MMagic's defaults."""
+    """Make StyleCLIP's preprocessing from ``clip_model``; missing numbers are MMagic's defaults."""
     return StyleClipPreprocess(
         scale_factor=clip_model.get("scale_factor", 7),
         pool_size=clip_model.get("pool_size", 224),

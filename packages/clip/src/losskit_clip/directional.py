@@ -72,7 +72,7 @@ def _check_eps(eps: float) -> None:
 
 
 class CLIPDirectionalLoss(Loss):
-    """How far the change from ``source`` to ``pred`` turns away from the change that texts describe.
+    """Cosine distance between the change from ``source`` to ``pred`` and the change that texts describe.
 
     Args:
         target_text: what the image should become (``"a sketch"``).

@@ -1,4 +1,4 @@
-"""How to try each loss, on a CLIP small enough to run anywhere; see `Example`."""
+"""Examples of each loss, on a CLIP small enough to run anywhere; see `Example`."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def names() -> list[str]:
 
 
 def file_of(name: str) -> NetworkFile:
-    """Where open_clip has a model's weights, or puts them.
+    """Locate a model's weights, where open_clip keeps them or would put them.
 
     Args:
         name: ``"ViT-B-32"`` (OpenAI's weights), or with a tag, ``"ViT-B-32/laion2b_s34b_b79k"``.
@@ -177,7 +177,7 @@ def _file(model: str, tag: str, config: dict[str, Any]) -> NetworkFile:
 
 
 def _hub_names(named: str) -> tuple[str, ...]:
-    """What open_clip looks for in a repository, in its order."""
+    """List the file names that open_clip looks for in a repository, in its order."""
     if not named:
         return "open_clip_model.safetensors", "open_clip_pytorch_model.bin"
     if named.endswith((".bin", ".pth")):
@@ -199,7 +199,7 @@ def _check_reachable(model: str, tag: str, config: dict[str, Any]) -> None:
 
 
 def _unreachable(address: str) -> str:
-    """Why nothing can be fetched from there; empty where it may be possible."""
+    """Explain why nothing can be fetched from ``address``; return "" where fetching may be possible."""
     host = urlsplit(address).hostname
     if host is None or urllib.request.getproxies():  # a proxy resolves names itself
         return ""

@@ -160,7 +160,7 @@ class CLIPPatchLoss(Loss):
         return reduce(values.view(len(pred), self.num_patches).mean(1), self.reduction)
 
     def get_extra_state(self) -> Tensor:
-        """How many times a seeded loss was called."""
+        """Return the number of calls of a seeded loss."""
         return torch.tensor(self.calls, device="cpu")
 
     def set_extra_state(self, state: Tensor) -> None:

@@ -90,7 +90,7 @@ def _homographies(inward: Tensor, size: int) -> Tensor:
 
 
 def _grid(maps: Tensor, size: int) -> Tensor:
-    """Where each output pixel looks in its crop, ``(n, size, size, 2)``."""
+    """Compute the sampling grid: each output pixel's position in its crop, ``(n, size, size, 2)``."""
     line = torch.arange(size, dtype=maps.dtype, device=maps.device)
     y, x = torch.meshgrid(line, line, indexing="ij")
     points = torch.stack([x, y, torch.ones_like(x)], -1).view(-1, 3)

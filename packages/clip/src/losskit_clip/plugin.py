@@ -1,4 +1,4 @@
-"""What this package supplies to losskit; imports neither torch nor open_clip."""
+"""Plugin hooks: what this package supplies to losskit; imports neither torch nor open_clip."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def losskit_losses() -> list[LossSpec]:
 
 @hookimpl
 def losskit_backbones() -> list[BackboneSpec]:
-    """What these losses look through; other losses cannot."""
+    """Declare the networks that these losses use; other losses cannot use them."""
     return [
         BackboneSpec(
             "open_clip",

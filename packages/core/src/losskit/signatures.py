@@ -1,4 +1,4 @@
-"""Which arguments a loss takes: its options, and its inputs."""
+"""Arguments of a loss: its options, and its inputs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _parameters(function: Any) -> dict[str, inspect.Parameter]:
 
 
 def constructor_parameters(target: Any) -> dict[str, inspect.Parameter]:
-    """What the constructor of a loss takes, or a loss that is a function."""
+    """Return the parameters of a loss's constructor, or of a loss that is a function."""
     if not inspect.isclass(target):
         return dict(inspect.signature(target).parameters)
     owner = next(base for base in target.__mro__ if "__init__" in vars(base))
@@ -55,7 +55,7 @@ def constructor_parameters(target: Any) -> dict[str, inspect.Parameter]:
 
 
 def is_required(parameter: inspect.Parameter) -> bool:
-    """Whether a call must give it."""
+    """Return whether a call must give the parameter."""
     return parameter.default is parameter.empty and parameter.kind not in (
         parameter.VAR_POSITIONAL,
         parameter.VAR_KEYWORD,

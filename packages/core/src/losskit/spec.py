@@ -1,4 +1,4 @@
-"""What a plugin declares: specs, as plain data that can be read without importing torch."""
+"""Specs: a plugin's declarations, as plain data that can be read without importing torch."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _check_printable(spec: Any, key: str, value: str) -> None:
 
 
 def _check_named_target(spec: Any, what: str, *, optional: bool = False) -> None:
-    """What commands, presets and backbones have in common."""
+    """Check the fields that commands, presets and backbones have in common."""
     _check_strings(spec, "name", "target", "summary", "namespace")
     if not _NAME.fullmatch(spec.name):
         raise ValueError(f"{spec.name!r} is not a {what} name: letters, digits, '_', '.', '-'")
@@ -193,7 +193,7 @@ class PresetSpec:
 
 @dataclass(frozen=True, slots=True)
 class NetworkFile:
-    """Where the weights of a published network lie, or would, in the library that loads them.
+    """Location of a published network's weights, present or not, in the library that loads them.
 
     Args:
         path: the file, or the folder that its library would put it into; empty where that is not
@@ -210,7 +210,7 @@ class NetworkFile:
 
     @property
     def downloaded(self) -> bool:
-        """Whether it is fetched from an address when first used, rather than shipped in a package."""
+        """Return whether the file is fetched from an address at first use, not shipped in a package."""
         return "://" in self.source
 
 
@@ -262,7 +262,7 @@ class BackboneSpec:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """How to try a loss: what the factory named by ``LossSpec.example`` returns.
+    """Arguments and inputs to try a loss with: what the factory in ``LossSpec.example`` returns.
 
     The factory is called as ``factory(batch=2, height=16, width=16)`` (after seeding torch) and
     returns float32 CPU tensors.

@@ -19,5 +19,5 @@ def printable(text: object) -> str:
 
 
 def steers_terminals(char: str) -> bool:
-    """Whether a character is no sign but a control code, a direction mark or half a pair."""
+    """Return whether a character is a control code, a direction mark or half a surrogate pair."""
     return unicodedata.category(char) in ("Cc", "Cf", "Cs")

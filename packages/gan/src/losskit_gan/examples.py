@@ -1,4 +1,4 @@
-"""How to try each loss of this plugin: what ``LossSpec.example`` names."""
+"""Examples of each loss of this plugin, as named by ``LossSpec.example``."""
 
 from __future__ import annotations
 

@@ -118,14 +118,14 @@ class GANObjective(nn.Module):
         return self.discriminator(outputs) if player == "discriminator" else self.generator(outputs)
 
     def needs(self, player: str, key: str, iteration: int = 0) -> bool:
-        """Whether a term of ``player`` reads ``outputs[key]``: what nobody reads need not be made.
+        """Return whether a term of ``player`` reads ``outputs[key]``: unread outputs need not be made.
 
         A loss that routes for itself is asked for its ``data_info``.
         """
         return any(key in _keys_read(term) for term in self._active(player, iteration))
 
     def differentiates(self, player: str, iteration: int = 0) -> bool:
-        """Whether a term of ``player`` differentiates the pass it is given: compiled ones refuse that.
+        """Return whether a term of ``player`` differentiates the given pass: compiled passes refuse that.
 
         Path lengths of given latents do, and adaptive weights. Gradient penalties do not: they make a
         pass of their own.
@@ -136,14 +136,14 @@ class GANObjective(nn.Module):
         )
 
     def differentiates_twice(self, player: str, iteration: int = 0) -> bool:
-        """Whether a term of ``player`` is made of the pass's gradients: path lengths of given latents."""
+        """Return whether a term of ``player`` uses the pass's gradients: path lengths of given latents."""
         return any(
             "latents" in {*_routes(term), *_keys_read(term)}
             for term in self._active(player, iteration)
         )
 
     def is_active(self, player: str, iteration: int = 0) -> bool:
-        """Whether any term of ``player`` counts now: before they all ``start`` it need not move."""
+        """Return whether any term of ``player`` counts now: before they all ``start``, it needs no update."""
         return bool(self._active(player, iteration))
 
     def _active(self, player: str, iteration: int) -> list[Term]:

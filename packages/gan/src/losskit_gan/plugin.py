@@ -1,4 +1,4 @@
-"""What this plugin tells losskit: losses and presets, as data. Imports no torch."""
+"""Plugin hooks: losses and presets, as data. Imports no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What discriminators return, in one form: a tensor, one per scale, or features per scale."""
+"""Outputs of discriminators, in one form: a tensor, one per scale, or features per scale."""
 
 from __future__ import annotations
 

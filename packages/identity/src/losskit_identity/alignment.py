@@ -106,7 +106,7 @@ def align_faces(
 
 
 def face_matrix(landmarks: Float[Tensor, "b 5 2"], size: int) -> Float[Tensor, "b 2 3"]:
-    """Where the pixels of aligned faces lie in the image, as matrices in float64 on the CPU."""
+    """Compute where the pixels of aligned faces lie in the image, as matrices in float64 on the CPU."""
     points = landmarks.detach().to(device="cpu", dtype=torch.float64)
     # Pixel centres at +0.5, so that the template scales about the corner, not about pixel 0.
     template = (points.new_tensor(ARCFACE_TEMPLATE) + 0.5) / _TEMPLATE_SIZE * size
@@ -116,7 +116,7 @@ def face_matrix(landmarks: Float[Tensor, "b 5 2"], size: int) -> Float[Tensor, "
 
 
 def supersampling(matrix: Float[Tensor, "b 2 3"]) -> tuple[int, ...]:
-    """How many samples a side each pixel of a face takes, so that shrinking does not alias.
+    """Compute how many samples a side each pixel of a face takes, so that shrinking does not alias.
 
     One number per face: what else is in the batch must not change a face.
     """

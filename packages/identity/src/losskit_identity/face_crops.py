@@ -28,7 +28,7 @@ class FacePair(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """How to bring the faces of a target, and of what should look like it, to their place."""
+    """Plan for aligning the faces of a target, and those of the image that should look like it."""
 
     face: Tensor
     found: Tensor
@@ -39,7 +39,7 @@ class _Plan(NamedTuple):
 
 
 class _InStep(NamedTuple):
-    """What the running step made of some images; they are held, so that their ids stay theirs."""
+    """Result that the running step made of some images, which are held so that their ids stay theirs."""
 
     images: tuple[Tensor, ...]
     stamps: tuple[object, ...]
@@ -52,7 +52,7 @@ _STEPS: weakref.WeakKeyDictionary[object, dict[object, _InStep]] = weakref.WeakK
 
 
 def _once_in_step(group: int, images: tuple[Tensor, ...], make: Callable[[], _Made]) -> _Made:
-    """What ``make`` returns, made once in a step for these very images in this state."""
+    """Call ``make`` once in a step for these very images in this state, and return its result."""
     step = None if torch.compiler.is_compiling() else current_step()
     stamps = () if step is None else tuple(stamp_of(image) for image in images)
     if step is None or None in stamps:

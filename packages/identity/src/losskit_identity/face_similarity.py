@@ -1,4 +1,4 @@
-"""How alike two faces are, for evaluation."""
+"""Similarity of two faces, for evaluation."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def similarity(
     input_size: int | None = None,
     allow_import: bool = False,
 ) -> Float[Tensor, " b"]:
-    """How alike the faces of each pair are, for evaluation; no gradient.
+    """Compute the similarity of the faces of each pair, for evaluation; no gradient.
 
     The last two networks given by name stay loaded, and what they found in a target is kept while
     that tensor lives unchanged. A network given as an object is copied at each call: make a

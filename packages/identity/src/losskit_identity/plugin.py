@@ -1,4 +1,4 @@
-"""What this package supplies to losskit; imports neither torch nor facenet_pytorch."""
+"""Plugin hooks: what this package supplies to losskit; imports neither torch nor facenet_pytorch."""
 
 from __future__ import annotations
 

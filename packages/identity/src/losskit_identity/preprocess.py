@@ -1,4 +1,4 @@
-"""What a face network needs done to an image; hashable, so that equal ones share passes."""
+"""Preprocessing applied before a face network; hashable, so that equal ones share passes."""
 
 from __future__ import annotations
 

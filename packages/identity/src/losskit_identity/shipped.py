@@ -1,4 +1,4 @@
-"""What facenet-pytorch ships: MTCNN's weights, which its class reads itself."""
+"""Files that facenet-pytorch ships: MTCNN's weights, which its class reads itself."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _FILES = ("data/pnet.pt", "data/rnet.pt", "data/onet.pt")
 
 
 def names() -> list[str]:
-    """What `file_of` knows."""
+    """List the names that `file_of` knows."""
     return ["mtcnn"]
 
 
 def file_of(name: str) -> NetworkFile:
-    """Where facenet-pytorch has MTCNN's weights.
+    """Locate MTCNN's weights in facenet-pytorch.
 
     Raises:
         ValueError: it is another network's name.

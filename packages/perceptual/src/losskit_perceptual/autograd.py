@@ -1,4 +1,4 @@
-"""When a backward pass written by hand may stand in for torch's."""
+"""Conditions under which a backward pass written by hand may stand in for torch's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from losskit.backbones import has_storage
 
 
 def only_autograd(*tensors: Tensor) -> bool:
-    """Whether nothing but plain autograd looks on: no compiler, no functorch, no forward mode."""
+    """Return whether nothing but plain autograd is active: no compiler, no functorch, no forward mode."""
     return (
         not torch.compiler.is_compiling()
         and not torch._C._are_functorch_transforms_active()
@@ -19,6 +19,6 @@ def only_autograd(*tensors: Tensor) -> bool:
 
 
 def may_overwrite(grad: Tensor) -> bool:
-    """Whether a backward pass may write in place: not if differentiated again, nor for many at once."""
+    """Return whether a backward pass may write in place: not under double backward or batched gradients."""
     # A batch of gradients has no storage of its own.
     return not torch.is_grad_enabled() and has_storage(grad)

@@ -1,4 +1,4 @@
-"""How to try each loss; see `Example`. Networks are random and shallow."""
+"""Examples of each loss; see `Example`. Networks are random and shallow."""
 
 from __future__ import annotations
 

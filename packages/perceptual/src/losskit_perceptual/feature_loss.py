@@ -1,4 +1,4 @@
-"""What losses over a frozen network's layers share: the network, the images' range, their checks."""
+"""Base class of losses over a frozen network's layers: the network, the images' range, their checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What losses over a network's layers share: distances, masks, checks of their arguments."""
+"""Functions that losses over a network's layers share: distances, masks, checks of their arguments."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def _grid(tokens: int, height: int, width: int) -> tuple[int, int]:
 
 
 def image_norm(norm: InputNorm, span: tuple[float, float], use_input_norm: bool) -> InputNorm:
-    """What takes images of a range to what a network expects."""
+    """Make the normalisation that takes images of a range to what a network expects."""
     low, high = span
     return replace(norm, low=low, high=high) if use_input_norm else InputNorm(low=low, high=high)
 

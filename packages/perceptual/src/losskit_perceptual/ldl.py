@@ -20,7 +20,7 @@ def artifact_map(
     *,
     window_size: int = 7,
 ) -> Float[Tensor, "b 1 h w"]:
-    r"""How likely each pixel is an artifact: $\mathrm{var}(R)^{1/5}\cdot\mathrm{var}_n(R)$.
+    r"""Compute how likely each pixel is an artifact: $\mathrm{var}(R)^{1/5}\cdot\mathrm{var}_n(R)$.
 
     $R$ is the absolute residual summed over channels, $\mathrm{var}_n$ its (unbiased) variance in an
     $n\times n$ neighbourhood, reflected at the border.

@@ -105,7 +105,7 @@ def feature_distance(
 
 
 class UnitFeatureLoss(FeatureLoss):
-    """What LPIPS and FeatureDistance share: the distance."""
+    """Base class of LPIPS and FeatureDistance: the distance that they share."""
 
     def __init__(
         self,

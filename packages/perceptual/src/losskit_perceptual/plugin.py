@@ -1,4 +1,4 @@
-"""What this package supplies; imports no torch."""
+"""Plugin hooks: what this package supplies; imports no torch."""
 
 from __future__ import annotations
 

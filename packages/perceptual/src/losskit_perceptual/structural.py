@@ -91,7 +91,7 @@ def ssim(
 
 
 class WindowedLoss(Loss):
-    """What both losses are told of images and window, checked."""
+    """Base class of both losses: their options for images and window, checked."""
 
     def __init__(
         self,

@@ -168,7 +168,7 @@ def style_distance(
 
 
 class StyleLoss(FeatureLoss):
-    """How differently two images are painted, wherever things are: Gram matrices of a network.
+    """Style loss: distance between the Gram matrices of two images' features, wherever things are.
 
     A target of one image is the style of the whole batch, and may be of another size.
 

@@ -1,4 +1,4 @@
-"""What this package supplies: commands. Imports no torch."""
+"""Plugin hooks: the commands that this package supplies. Imports no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a network named in a config (``"torchvision/resnet50"``) is found among the plugins."""
+"""Lookup of a network named in a config (``"torchvision/resnet50"``) among the plugins."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from losskit.errors import ConfigError, nearest
 
 @dataclass(frozen=True)
 class BackboneRecipe:
-    """What a family of backbones (a ``BackboneSpec``) answers: how to make one of its networks.
+    """Recipe for one of a family's networks, returned by the family (a ``BackboneSpec``).
 
     Args:
         build: as for `shared_backbone`.

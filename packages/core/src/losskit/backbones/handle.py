@@ -54,7 +54,7 @@ class Backbone(TrunkUser):
 
     @property
     def passes(self) -> int:
-        """How many times the trunk has run, for whomever; callers under ``torch.compile`` are not counted."""
+        """Number of the trunk's runs, for any caller; those under ``torch.compile`` are not counted."""
         return self.trunk.passes
 
     @property

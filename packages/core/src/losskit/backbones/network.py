@@ -1,4 +1,4 @@
-"""What a shared trunk is made of: a frozen network that answers by layer name."""
+"""Network inside a shared trunk: frozen, with outputs by layer name."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class FeatureNetwork(nn.Module):
         return layer
 
     def gains_from_compile(self, device: str) -> bool:
-        """Whether ``compile=True`` is to be heeded; a subclass may know that it is faster without.
+        """Return whether to heed ``compile=True``; a subclass may know that it is faster without.
 
         Args:
             device: the kind it will run on: ``"cpu"``, ``"cuda"``, ...

@@ -1,4 +1,4 @@
-"""When features computed before may be used again: within a step, and for unchanged tensors."""
+"""Reuse of features computed before: within a step, and for unchanged tensors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CACHES: weakref.WeakSet[FeatureCache] = weakref.WeakSet()
 
 
 class Stamp(NamedTuple):
-    """What must be the same for a tensor to hold the same image as before.
+    """Fingerprint of a tensor, which must be the same for it to hold the same image as before.
 
     ``version`` is ``None`` where none is counted, in inference mode: such a stamp holds for a step.
     """
@@ -32,7 +32,7 @@ class Stamp(NamedTuple):
 
 
 def has_storage(tensor: Tensor) -> bool:
-    """Whether a tensor has memory of its own: what a functorch transform makes has none."""
+    """Return whether a tensor has memory of its own; those made by functorch transforms have none."""
     try:
         tensor.detach().untyped_storage()
     except (RuntimeError, NotImplementedError):
@@ -114,7 +114,7 @@ class FeatureCache:
 
 
 def set_cache_size(images: int) -> None:
-    """How many unchanged no-grad images each trunk remembers the features of; 4 unless set.
+    """Set for how many unchanged no-grad images each trunk keeps features; the default is 4.
 
     Args:
         images: 0 turns the cache off and saves its memory.
@@ -137,7 +137,7 @@ def clear_features() -> None:
 
 
 class TrunkUser:
-    """What a loss holds of a trunk, as the trunk and the step see it.
+    """Base class of a loss's handle on a trunk, as the trunk and the step see it.
 
     Attributes:
         trunk: the shared network.
@@ -162,7 +162,7 @@ class StepEntry(NamedTuple):
 
 
 class Step:
-    """What the running step has computed, in one thread."""
+    """Features computed in the running step, in one thread."""
 
     def __init__(self, owner: nn.Module | None) -> None:
         self.entries: dict[tuple[int, int, int], StepEntry] = {}

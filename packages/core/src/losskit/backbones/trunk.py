@@ -23,7 +23,7 @@ PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Mode(NamedTuple):
-    """How a pass is run; only passes of equal mode can be shared."""
+    """Settings of a pass; only passes of equal mode can be shared."""
 
     transform: Transform | None = None
     precision: Precision | None = None

@@ -73,7 +73,7 @@ def _environment() -> list[Finding]:
 
 
 def _packages() -> list[Finding]:
-    """What losskit and the plugins' metadata name: always needed, or brought by an extra."""
+    """Check the packages that losskit's and the plugins' metadata name: required, or brought by an extra."""
     required: dict[str, Requirement | None] = {"losskit": None}
     for requirement in sorted(known_requirements(), key=lambda r: bool(r.extra)):
         required.setdefault(requirement.package, requirement)
@@ -164,7 +164,7 @@ def _weights() -> list[Finding]:
 
 
 def _networks(torch_fails: bool) -> list[Finding]:
-    """What losses load through other libraries by default."""
+    """Check the networks that losses load through other libraries by default."""
     if torch_fails:  # importing it here too might end this process
         return [Finding("note", "networks", "not looked up: torch or torchvision fails")]
     networks = default_networks()

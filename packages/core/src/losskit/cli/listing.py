@@ -80,7 +80,7 @@ def _searched(spec: LossSpec) -> str:
 
 
 def _hint(arguments: argparse.Namespace) -> str:
-    """What there is instead of a tag or plugin that there is not."""
+    """Suggest existing names in place of an unknown tag, plugin or loss."""
     tags = sorted({tag for spec in list_losses() for tag in spec.tags})
     names = sorted(record.name for record in plugins())
     if arguments.tag not in (None, *tags):
@@ -174,7 +174,7 @@ def example_config(spec: LossSpec, inputs: Mapping[str, inspect.Parameter]) -> d
 
 
 def _required_arguments(spec: LossSpec) -> dict[str, Any]:
-    """What the loss cannot be made without, with its example's values where these are plain."""
+    """Collect the arguments that the loss requires, with its example's values where these are plain."""
     from losskit.discovery.targets import resolve_target
 
     needed = [n for n, p in loss_signature(spec)["arguments"].items() if is_required(p)]

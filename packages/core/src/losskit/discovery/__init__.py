@@ -1,4 +1,4 @@
-"""What is installed, and who supplies what: entry points, guarded loading, the registry.
+"""Installed plugins and what each supplies: entry points, guarded loading, the registry.
 
 Imports specs, hooks and errors; never torch, and nothing of a plugin but its entry module.
 """

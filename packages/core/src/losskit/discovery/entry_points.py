@@ -1,4 +1,4 @@
-"""Which plugins are installed, which of them the user lets in, and who claims whose name.
+"""Plugins that are installed, those that the user allows, and their conflicts over names.
 
 Torch-free, and nothing of a plugin is imported here.
 """
@@ -28,7 +28,7 @@ RESERVED = {
 
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """Which plugins may be imported, as the environment and the command line say."""
+    """Permissions to import plugins, from the environment and the command line."""
 
     allowed: frozenset[str] | None = None
     disabled: frozenset[str] = frozenset()
@@ -48,7 +48,7 @@ class Controls:
         return cls(frozenset(map(normalised, allowed)), disabled)
 
     def blocks(self, name: str, distribution: str) -> str:
-        """Why a plugin may not be imported; empty if it may."""
+        """Explain why a plugin may not be imported; return "" if it may."""
         names = {normalised(name), normalised(distribution)}
         if names & self.disabled:
             return "LOSSKIT_DISABLE names it"

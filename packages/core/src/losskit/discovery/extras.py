@@ -50,7 +50,7 @@ class Requirement:
 
 
 def requirements_of(distribution: str) -> list[Requirement]:
-    """What a distribution's metadata names; what depends on the platform is left out."""
+    """List the requirements in a distribution's metadata, without those that depend on the platform."""
     try:
         lines = importlib.metadata.requires(distribution) or []
     except importlib.metadata.PackageNotFoundError:
@@ -72,7 +72,7 @@ def requirements_of(distribution: str) -> list[Requirement]:
 
 
 def known_requirements(first: str = "losskit") -> list[Requirement]:
-    """What losskit and the installed plugins name, ``first``'s before the others'."""
+    """List the requirements of losskit and the installed plugins, ``first``'s before the others'."""
     from losskit.discovery.registry import plugins
 
     names = dict.fromkeys([first, "losskit", *(record.distribution for record in plugins())])
@@ -138,12 +138,12 @@ def require(what: str, *modules: str, distribution: str = "losskit") -> None:
 
 
 def is_installed(module: str) -> bool:
-    """Whether a top-level module can be found; it is not imported."""
+    """Return whether a top-level module can be found; it is not imported."""
     return find_spec(module) is not None
 
 
 def is_known_absence(error: ModuleNotFoundError) -> bool:
-    """Whether an import failed for want of a package that losskit or a plugin names."""
+    """Return whether an import failed because a package that losskit or a plugin names is missing."""
     top = (error.name or "").partition(".")[0]
     return bool(top) and not is_installed(top) and install_of(top) is not None
 

@@ -49,7 +49,7 @@ HOOKS: dict[str, type[Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class PluginRecord:
-    """How a plugin's loading went.
+    """Outcome of loading a plugin.
 
     Args:
         name: the entry point's name, the namespace of its losses.
@@ -74,7 +74,7 @@ class PluginRecord:
 
     @property
     def usable(self) -> bool:
-        """Whether its losses can be made."""
+        """Return whether the plugin's losses can be made."""
         return self.status in ("ok", "heavy-import")
 
 

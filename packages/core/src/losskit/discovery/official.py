@@ -1,4 +1,4 @@
-"""What the official plugins supply, for those who have not installed them. Torch-free."""
+"""Losses and other parts of the official plugins, for users without them. Torch-free."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a spec names, imported when it is first used."""
+"""Targets of specs, imported when first used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files of a folder are images, and which two belong together."""
+"""Image files of a folder, and pairs of files that belong together."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ def as_picture(image: Tensor) -> Any:
 
 
 def measured_part(image: Tensor, *, border: int = 0, luma: bool = False) -> Tensor:
-    """What benchmarks of super-resolution compare: the middle of an image, and its luma alone.
+    """Extract what super-resolution benchmarks compare: the middle of an image, and its luma alone.
 
     Args:
         image: ``(1, 3, h, w)`` in [0, 1].

@@ -221,7 +221,7 @@ def _name_of(function: Any) -> str:
 
 
 def has_components(loss: nn.Module) -> bool:
-    """Whether the loss is made of named parts."""
+    """Return whether the loss is made of named parts."""
     method = getattr(type(loss), "components", None)
     return method is not None and method is not Loss.components
 
@@ -245,7 +245,7 @@ def input_parameters(loss: nn.Module) -> Mapping[str, inspect.Parameter]:
 
 
 def default_loss_name(loss: nn.Module) -> str:
-    """What a loss is logged under: its own ``loss_name``, or ``DiscShiftLoss`` → ``loss_disc_shift``."""
+    """Return a loss's name in logs: its ``loss_name``, or ``DiscShiftLoss`` → ``loss_disc_shift``."""
     own = getattr(loss, "loss_name", None)
     if callable(own):  # the convention of the MMagic guide: a static method
         own = own()

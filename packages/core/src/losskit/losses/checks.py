@@ -70,7 +70,7 @@ def check_rgb(name: str, image: object, *, may_be_empty: bool = False) -> None:
 
 
 def layout_hint(image: Tensor) -> str:
-    """What to do about channels that stand last; empty where they do not seem to."""
+    """Suggest a permutation where channels seem to be last; return "" where they do not."""
     if image.ndim == 4 and image.shape[3] in (1, 3, 4) and image.shape[1] not in (1, 3, 4):
         return ": channels seem to be last, so turn it with .permute(0, 3, 1, 2)"
     return ""

@@ -1,4 +1,4 @@
-"""How to try each of the core's losses; see `Example`."""
+"""Examples of each of the core's losses; see `Example`."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def huber_loss(
 
 
 class MaskedDistance(Loss):
-    """What modules of an elementwise distance share: its options, and a target without gradient.
+    """Base class for modules of an elementwise distance: its options, and a target without gradient.
 
     Args:
         function: a distance made by `masked_loss`.

@@ -1,4 +1,4 @@
-"""Which term of an objective pulls hardest at the image, and weights that would change that."""
+"""Gradients of an objective's terms at the image: the dominant term, and weights to change that."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from losskit.objectives.term_gradients import Pull, Terms, cosine, norm, pulls_o
 
 @dataclass(frozen=True, slots=True)
 class TermBalance:
-    r"""How hard one term pulls, over some batches.
+    r"""Gradient statistics of one term over some batches.
 
     Args:
         name: the term's ``loss_name``; terms of one name are told apart as ``name[2]``.

@@ -25,7 +25,7 @@ def leaves_graph(*methods: str) -> Any:
 
 
 def must_be_one_graph() -> bool:
-    """Whether the code being compiled may not leave its graph (``fullgraph=True``).
+    """Return whether the code being compiled may not leave its graph (``fullgraph=True``).
 
     While torch.compile traces, this is called for real, and marks the methods.
 

@@ -1,4 +1,4 @@
-"""What an objective does about terms that are NaN or infinite, without waiting for the device."""
+"""Handling of an objective's NaN or infinite terms, without waiting for the device."""
 
 from __future__ import annotations
 

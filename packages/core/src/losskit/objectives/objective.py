@@ -21,7 +21,7 @@ from losskit.objectives.term import Term
 
 
 class ObjectiveOutput(NamedTuple):
-    """What one step of an objective gives.
+    """Result of one step of an objective.
 
     Args:
         total: the scalar to call ``backward()`` on.
@@ -152,7 +152,7 @@ class Objective(CompiledStepCount):
         return self._factors_at(int(outputs["iteration"]))
 
     def _factors_outside_the_graph(self, outputs: Mapping[str, Any]) -> Factors:
-        """What the compiled code branches on: which terms count, never the iteration itself.
+        """Compute what the compiled code branches on: which terms count, never the iteration itself.
 
         A ramp's factor is a tensor, since each new number would be compiled anew.
         """
@@ -203,7 +203,7 @@ class Objective(CompiledStepCount):
 
     @property
     def on_nonfinite(self) -> str:
-        """What is done about a term that is NaN or infinite."""
+        """Policy for a term that is NaN or infinite."""
         return self._guard.policy
 
     def check(self) -> None:
@@ -287,7 +287,7 @@ class Objective(CompiledStepCount):
         *,
         ratio: Mapping[str, float] | None = None,
     ) -> BalanceReport:
-        """Which term dominates over some batches, and weights for a wished ratio.
+        """Report which term dominates over some batches, and weights for a desired ratio.
 
         As `losskit.objectives.balance.report`, which says what each argument means.
         """

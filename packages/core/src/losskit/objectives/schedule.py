@@ -1,4 +1,4 @@
-"""When a term counts, and how much: ``interval``, ``start``, ``stop``, ``ramp``."""
+"""Schedule of a term, when it counts and how much: ``interval``, ``start``, ``stop``, ``ramp``."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Schedule:
 
     @property
     def is_constant(self) -> bool:
-        """Whether the term counts the same at every iteration."""
+        """Return whether the term counts the same at every iteration."""
         return self.interval == 1 and self.start == 0 and self.stop is None and self.ramp == 0
 
     @property
@@ -86,7 +86,7 @@ class Schedule:
         return first if self.stop is None or first < self.stop else None
 
     def factor(self, iteration: int) -> float:
-        """What the weight is multiplied by; 0.0 where the term is not computed at all."""
+        """Compute the factor on the weight; 0.0 where the term is not computed at all."""
         if iteration < self.start or (self.stop is not None and iteration >= self.stop):
             return 0.0
         if iteration % self.interval:

@@ -26,7 +26,7 @@ class StepCount(nn.Module):
 
     @property
     def iteration(self) -> int:
-        """How many training steps were made so far."""
+        """Number of training steps made so far."""
         return self._steps
 
     @iteration.setter
@@ -61,7 +61,7 @@ class CompiledStepCount(StepCount):
 
     @property
     def iteration(self) -> int:
-        """How many training steps were made so far; waits for the device that counted."""
+        """Number of training steps made so far; waits for the device that counted."""
         if not self._counted_in_graph or self._compiled_steps.is_meta:
             return self._steps
         return self._steps + int(_count(self._compiled_steps))

@@ -17,7 +17,7 @@ from losskit.objectives.term import Term
 
 @runtime_checkable
 class Terms(Protocol):
-    """What is asked of an ``Objective`` here."""
+    """Interface of an ``Objective`` that this module needs."""
 
     terms: nn.ModuleList
 
@@ -29,7 +29,7 @@ class Terms(Protocol):
 
 @dataclass(slots=True)
 class Pull:
-    """What one batch gave for one term."""
+    """Value and gradient of one term on one batch."""
 
     value: float
     gradient: Tensor

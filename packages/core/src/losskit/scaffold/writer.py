@@ -64,7 +64,7 @@ class Names:
 
     @property
     def distribution(self) -> str:
-        """What pip calls it: ``losskit-demo-loss``."""
+        """Name that pip uses: ``losskit-demo-loss``."""
         return f"losskit-{self.slug}"
 
     @property
@@ -74,7 +74,7 @@ class Names:
 
     @property
     def package(self) -> str:
-        """What Python imports: ``losskit_demo_loss``."""
+        """Name that Python imports: ``losskit_demo_loss``."""
         return f"losskit_{self.namespace}"
 
     @property

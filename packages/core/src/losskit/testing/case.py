@@ -50,7 +50,7 @@ def map_leaves(value: Any, function: Callable[[Any], Any]) -> Any:
 
 
 def leaves(value: Any) -> list[Any]:
-    """What a nest of lists, tuples and dicts holds."""
+    """List the leaves of nested lists, tuples and dicts."""
     if isinstance(value, Mapping):
         return [leaf for item in value.values() for leaf in leaves(item)]
     if isinstance(value, (list, tuple)):
@@ -89,7 +89,7 @@ class LossCase:
 
     @cached_property
     def factory(self) -> Callable[..., Example]:
-        """What makes examples."""
+        """Factory of the loss's examples."""
         if self._factory is not None:
             return self._factory
         fail_unless(
@@ -128,7 +128,7 @@ class LossCase:
 
     @cached_property
     def has_option_reduction(self) -> bool:
-        """Whether the loss takes ``reduction``."""
+        """Return whether the loss takes ``reduction``."""
         function = self.target.__init__ if inspect.isclass(self.target) else self.target
         return "reduction" in inspect.signature(function).parameters
 
@@ -146,7 +146,7 @@ class LossCase:
 
     @cached_property
     def is_random(self) -> bool:
-        """Whether a call draws random numbers: values then compare only under one seed."""
+        """Return whether a call draws random numbers: values then compare only under one seed."""
         example = self.example()
         loss = self.loss(example)
         values = []
@@ -157,7 +157,7 @@ class LossCase:
 
     @cached_property
     def has_modules(self) -> bool:
-        """Whether networks are among the inputs."""
+        """Return whether networks are among the inputs."""
         return any(isinstance(leaf, nn.Module) for leaf in leaves(dict(self.example().inputs)))
 
 
@@ -221,7 +221,7 @@ def backward(value: Tensor, example: Example, inputs: Mapping[str, Any]) -> list
 
 
 def close(left: Tensor, right: Tensor, *, rtol: float = 1e-4, atol: float = 1e-6) -> bool:
-    """Whether two values agree, whatever their dtypes."""
+    """Return whether two values agree, whatever their dtypes."""
     return left.shape == right.shape and torch.allclose(
         left.detach().double(), right.detach().double(), rtol=rtol, atol=atol, equal_nan=False
     )

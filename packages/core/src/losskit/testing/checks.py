@@ -35,7 +35,7 @@ class Check:
 
     @property
     def why(self) -> str:
-        """Why the check exists: the first paragraph of its function's docstring, on one line."""
+        """Reason for the check: the first paragraph of its function's docstring, on one line."""
         return " ".join((inspect.getdoc(self.function) or "").partition("\n\n")[0].split())
 
     def __call__(self) -> None:

@@ -220,7 +220,7 @@ def check_example(case: LossCase) -> None:
 
 
 def _batches(example: Example) -> list[Any]:
-    """What of the inputs can show the batch size: shapes and numbers."""
+    """Collect the inputs that can show the batch size: shapes and numbers."""
     return [
         tuple(leaf.shape) if isinstance(leaf, Tensor) else leaf
         for leaf in leaves(dict(example.inputs))

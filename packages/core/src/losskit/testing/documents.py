@@ -72,7 +72,7 @@ def documentation(case: LossCase) -> str:
 
 
 def _named(dotted: str) -> Any:
-    """What a dotted path names: some of its leading parts are a module."""
+    """Resolve a dotted path, of which some leading parts name a module."""
     parts = dotted.split(".")
     for split in range(len(parts) - 1, 0, -1):
         try:

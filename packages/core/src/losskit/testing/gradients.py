@@ -76,7 +76,7 @@ def check_gradients(case: LossCase) -> None:
 
 @check("gradcheck")
 def check_gradcheck(case: LossCase) -> None:
-    """Whether the gradient is the slope of the value, by finite differences in float64; twice for penalties."""
+    """The gradient must be the slope of the value, by finite differences in float64; twice for penalties."""
     size = max(case.min_size, _TINY)
     example = case.example(size=(size, size))
     if not example.grad:

@@ -68,7 +68,7 @@ class PluginCase:
 
     @property
     def targets(self) -> list[tuple[str, str]]:
-        """What its other hooks name, as (kind and name, target)."""
+        """Targets of the plugin's other hooks, as (kind and name, target)."""
         listed: list[tuple[str, list[Any]]] = [
             ("command", list_commands()),
             ("preset", list_presets()),
@@ -101,7 +101,7 @@ class PluginCase:
 
     @cached_property
     def probe(self) -> Probe:
-        """What importing the entry module does, in a process of its own."""
+        """Effects of importing the entry module, in a process of its own."""
         return Probe(self.record.module.partition(":")[0])
 
 

@@ -22,7 +22,7 @@ Status: TypeAlias = Literal["passed", "failed", "not-applicable", "expected-fail
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """How one check went on one plugin or loss.
+    """Result of one check on one plugin or loss.
 
     Args:
         subject: the plugin's name or the loss's qualified name.

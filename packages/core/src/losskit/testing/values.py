@@ -118,7 +118,7 @@ def check_finite(case: LossCase) -> None:
 
 
 def _situations(example: Example) -> list[tuple[str, Callable[[dict[str, Any]], None]]]:
-    """Where losses break: on ordinary inputs, at a perfect prediction, on black images."""
+    """List situations where losses break: ordinary inputs, a perfect prediction, black images."""
 
     def black(inputs: dict[str, Any]) -> None:
         for name in (*example.grad, *example.frozen):
@@ -220,7 +220,7 @@ def create_unseeded(case: LossCase, example: Example) -> nn.Module:
 
 
 def _copyable(example: Example) -> bool:
-    """Whether two copies of the arguments can be compared with ``==``."""
+    """Return whether two copies of the arguments can be compared with ``==``."""
     return not any(
         isinstance(leaf, (Tensor, nn.Module)) for leaf in leaves(dict(example.arguments))
     )

@@ -1,4 +1,4 @@
-"""What may be fetched, and from where: https, and http from this machine."""
+"""Downloads, and the addresses they may come from: https, and http from this machine."""
 
 from __future__ import annotations
 

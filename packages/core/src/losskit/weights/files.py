@@ -35,7 +35,7 @@ Status = Literal["ok", "missing", "wrong", "recorded", "unrecorded"]
 
 
 def cache_dir() -> Path:
-    """Where weights files lie: ``$LOSSKIT_CACHE``, else torch's own ``hub/checkpoints``."""
+    """Return the folder of weights files: ``$LOSSKIT_CACHE``, else torch's own ``hub/checkpoints``."""
     if own := os.environ.get("LOSSKIT_CACHE"):
         return Path(own).expanduser()
     base = os.environ.get("TORCH_HOME") or os.path.join(  # noqa: PTH118
@@ -67,7 +67,7 @@ def find_weights(name: str, specs: Iterable[WeightsSpec] | None = None) -> Weigh
 
 
 def weights_path(spec: WeightsSpec) -> Path:
-    """Where the file of a spec belongs, whether it is there or not."""
+    """Return the path where the file of a spec belongs, whether it is there or not."""
     name = Path(unquote(urlsplit(spec.url).path).rstrip("/.")).name or spec.name
     path = Path(name)
     # As torch.hub does: two files of one name, ours or somebody else's, must not meet.
@@ -76,7 +76,7 @@ def weights_path(spec: WeightsSpec) -> Path:
 
 
 def record_path(spec: WeightsSpec) -> Path:
-    """Where the checksum of the first file seen is written, if none is published for it.
+    """Return the path of the recorded checksum of the first file seen, if none is published for it.
 
     In the form that ``sha256sum -c`` reads. To trust another file, delete the record.
     """
@@ -85,7 +85,7 @@ def record_path(spec: WeightsSpec) -> Path:
 
 
 def verify_weights(spec: WeightsSpec) -> Status:
-    """Whether the file is there and is the one that its authors published, or that came first."""
+    """Check whether the file is there and is the one that its authors published, or that came first."""
     path = weights_path(spec)
     if not path.is_file():
         return "missing"

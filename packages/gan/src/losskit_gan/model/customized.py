@@ -193,7 +193,7 @@ class GANWithCustomizedLoss(StepCount):
         engine: Engine | None = None,
         iteration: int | None = None,
     ) -> dict[str, Any]:
-        """What the discriminator's losses read; the fakes carry no gradient to the generator."""
+        """Compute the inputs of the discriminator's losses; the fakes carry no gradient to the generator."""
         engine, outputs = self._outputs(data, engine, iteration)
         with torch.no_grad():
             outputs.update(self.generate(outputs, engine=engine, updated=False))
@@ -208,7 +208,7 @@ class GANWithCustomizedLoss(StepCount):
         engine: Engine | None = None,
         iteration: int | None = None,
     ) -> dict[str, Any]:
-        """What the generator's losses read."""
+        """Compute the inputs of the generator's losses."""
         engine, outputs = self._outputs(data, engine, iteration)
         now: int = outputs["iteration"]
         differentiated = self.objective.differentiates("generator", now)

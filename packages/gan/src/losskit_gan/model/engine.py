@@ -1,4 +1,4 @@
-"""What surrounds a model's step: mixed precision, distributed wrappers, the update itself."""
+"""Engines around a model's step: mixed precision, distributed wrappers, the update itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 @runtime_checkable
 class Engine(Protocol):
-    """What a training framework does around a step; `PlainEngine` is torch alone."""
+    """Interface of a training framework around a step; `PlainEngine` is torch alone."""
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The mixed-precision context of forward passes and losses."""
@@ -28,7 +28,7 @@ class Engine(Protocol):
         """
 
     def full_precision(self, output: Any) -> Any:
-        """What a network returned, without mixed precision: losses are computed of that."""
+        """Convert a network's output out of mixed precision: losses are computed from the result."""
 
     def part(self, module: nn.Module, *, last: bool) -> AbstractContextManager[Any]:
         """Surrounds forward and backward of one part of a batch; after the last, ranks meet."""

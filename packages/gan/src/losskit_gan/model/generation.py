@@ -1,4 +1,4 @@
-"""What a generator is called with, and what its answer is called."""
+"""Inputs of a generator, and the names of its outputs."""
 
 from __future__ import annotations
 

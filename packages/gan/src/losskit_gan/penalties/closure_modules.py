@@ -64,7 +64,7 @@ def _named_by(function: FunctionType, *bound_to: Any) -> Iterator[Any]:
 
 
 def _names(code: CodeType) -> tuple[str, ...]:
-    """What a function names, and the functions and comprehensions inside it."""
+    """List the names in a function's code, and in the functions and comprehensions inside it."""
     inner = (
         names for const in code.co_consts if isinstance(const, CodeType) for names in _names(const)
     )

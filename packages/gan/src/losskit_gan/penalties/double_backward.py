@@ -89,7 +89,7 @@ def statistics_apart(*networks: Any) -> Iterator[None]:
 
 
 def differentiable(output: Tensor) -> bool:
-    """Whether torch can run the backward pass of a tensor that is made of gradients.
+    """Return whether torch can run the backward pass of a tensor that is made of gradients.
 
     A kernel whose backward pass has none itself, as those of fused attention, leaves a node in the
     graph that raises when it is reached.

@@ -25,7 +25,7 @@ def path_lengths(
     *,
     noise: Tensor | None = None,
 ) -> Float[Tensor, " b"]:
-    r"""How far each image moves, in a random direction, when its latent code does.
+    r"""Compute how far each image moves, in a random direction, when its latent code does.
 
     $\lVert J_w^\top y\rVert_2$ with $y \sim \mathcal N(0, I) / \sqrt{hw}$: the root of the squares
     summed over the latent's channels and averaged over its layers.

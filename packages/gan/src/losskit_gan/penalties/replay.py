@@ -1,4 +1,4 @@
-"""What a network's pass changes besides its output: so that a second one can begin as the first did."""
+"""Side effects of a network's pass, undone so that a second pass can begin as the first did."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class PassState:
                 setattr(module, name, buffer)
 
     def has_moved(self) -> bool:
-        """Whether a pass has drawn, or moved a buffer that the next one's output depends on.
+        """Return whether a pass drew random numbers, or changed a buffer that the next output depends on.
 
         Running averages do not count: in training they are not read.
         """

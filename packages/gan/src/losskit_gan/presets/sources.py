@@ -1,4 +1,4 @@
-"""Where a preset's numbers come from: every number it prints has a source, and how well it was checked."""
+"""Sources of a preset's numbers: each number it prints has one, and how well it was checked."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Source:
     note: str = ""
 
     def covers(self, name: str) -> bool:
-        """Whether a number of this name is from here."""
+        """Return whether a number of this name is from this source."""
         return any(name == own or name.startswith(f"{own}.") for own in self.numbers.split())
 
 

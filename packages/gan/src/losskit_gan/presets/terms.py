@@ -32,7 +32,7 @@ def adam(
     generator_lr: float | None = None,
     discriminator_lr: float | None = None,
 ) -> Config:
-    """How the method is trained, in the keys of a training config."""
+    """Describe a method's training with Adam, in the keys of a training config."""
     players = {"generator": generator_lr, "discriminator": discriminator_lr}
     return {
         "discriminator_steps": discriminator_steps,

@@ -1,4 +1,4 @@
-"""What a loss costs beside L1: time taken turn about, memory by what autograd keeps."""
+"""Cost of a loss relative to L1: time measured by turns, memory by what autograd keeps."""
 
 from __future__ import annotations
 

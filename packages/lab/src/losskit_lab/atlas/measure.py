@@ -1,4 +1,4 @@
-"""What a loss says of spoilt photographs: values, ranking, gradient."""
+"""Measurements of a loss on distorted photographs: values, ranking, gradient."""
 
 from __future__ import annotations
 

@@ -198,7 +198,7 @@ def _box(label: str) -> str:
 
 
 def _legend(entries: Sequence[Entry]) -> str:
-    """What the marks behind losses' names mean, of those there are."""
+    """Explain the marks behind losses' names, of those that occur."""
     used = "".join(entry.loss.marked.removeprefix(entry.loss.label) for entry in entries)
     words = "; ".join(f"{mark} {meaning}" for mark, meaning in MARKS.items() if mark in used)
     return f'<p class="soft">{words}</p>' if words else ""
@@ -245,7 +245,7 @@ def _card(entry: Entry, name: str, folder: Path) -> str:
 
 
 def _skipped(skipped: Sequence[tuple[str, str]]) -> str:
-    """What went wrong with a loss, a line each; and in one line those that judge no image."""
+    """List the failures of losses, a line each; and in one line the losses that judge no image."""
     if not skipped:
         return ""
     failed = [(name, why) for name, why in skipped if why != NO_IMAGE]

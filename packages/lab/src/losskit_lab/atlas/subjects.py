@@ -1,4 +1,4 @@
-"""Which installed losses look at images, and how to call each with a photograph."""
+"""Installed losses that take images, and calls of each with a photograph."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def _prepare(
 def _ways(
     spec: LossSpec, example: dict[str, Any], options: Mapping[str, Any], true_weights: bool
 ) -> Iterator[_Way]:
-    """How to make the loss, best first: nearest to what a user gets."""
+    """Yield ways to make the loss, best first: nearest to what a user gets."""
     parameters = loss_signature(spec)["arguments"]
     needed = {k: v for k, v in example.items() if k in parameters and is_required(parameters[k])}
     stand_ins = {key: value for key, value in example.items() if _is_stand_in(value)}
@@ -223,7 +223,7 @@ def _ways(
 
 
 def _packaged(named: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> bool:
-    """Whether the loss looks through a network whose true weights come in a package."""
+    """Return whether the loss uses a network whose true weights come in a package."""
     default = parameters["backbone"].default if "backbone" in parameters else ""
     backbone = named.get("backbone", default)
     names = {f"{spec.name}/{name}" for spec in list_backbones() for name in spec.packaged}

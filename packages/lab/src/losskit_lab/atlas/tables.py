@@ -73,7 +73,7 @@ def write_values(entries: Sequence[Entry], path: Path) -> None:
 
 
 def as_data(entries: Sequence[Entry], photos: Sequence[Photo]) -> dict[str, Any]:
-    """What was measured as plain data, for JSON; figures in four digits."""
+    """Convert the measurements to plain data, for JSON; figures in four digits."""
 
     def rounded(value: float) -> float | None:
         return float(f"{value:.4g}") if math.isfinite(value) else None

@@ -153,7 +153,7 @@ def _print(result: BalanceReport) -> None:
 
 
 def _remarks(result: BalanceReport, objective: Objective, iteration: int) -> Iterator[str]:
-    """Why a term has no proposed weight, and what would give it one."""
+    """Explain why a term has no proposed weight, and what would give it one."""
     optimised = [term for term in objective.term_list() if not term.monitor]
     for found, term in zip(result.terms, optimised, strict=True):
         if not found.active:

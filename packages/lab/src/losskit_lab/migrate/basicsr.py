@@ -113,7 +113,7 @@ def term_of(path: str, found: Mapping[str, Any], notes: list[str]) -> MigratedTe
 def draft_of(
     config: Mapping[str, Any], terms: list[MigratedTerm], *, alone: bool = False
 ) -> Draft | None:
-    """What the config says of training; ``None`` where it has no adversarial loss.
+    """Draft the training that the config describes; ``None`` where it has no adversarial loss.
 
     Args:
         config: the config.

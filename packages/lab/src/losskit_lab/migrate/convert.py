@@ -27,7 +27,7 @@ __all__ = ["MigratedTerm", "Migration", "migrate"]
 
 @dataclass(slots=True)
 class Migration:
-    """What became of a config: an objective's terms or a training config, and remarks on the whole.
+    """Result of migrating a config: an objective's terms or a training config, and remarks on the whole.
 
     Attributes:
         source: the file's name.

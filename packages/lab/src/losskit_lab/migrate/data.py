@@ -117,7 +117,7 @@ def _side(value: Any) -> int | None:
 
 
 def _range(preprocessor: Mapping[str, Any], draft: Draft) -> None:
-    """What black and white become; MMagic's default is [-1, 1]."""
+    """Set the values that black and white become; MMagic's default is [-1, 1]."""
     values: dict[str, float] = {}
     for key in ("mean", "std"):
         found = preprocessor.get(key, 127.5)

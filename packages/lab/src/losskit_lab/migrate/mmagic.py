@@ -42,7 +42,7 @@ def draft_of(
     *,
     alone: bool = False,
 ) -> Draft | None:
-    """What a config says of training; ``None`` where its model has no discriminator to train.
+    """Draft the training that a config describes; ``None`` where its model has no discriminator to train.
 
     Args:
         config: the config.
@@ -81,7 +81,7 @@ def draft_of(
 
 
 def _is_left_out(key: str, value: Any) -> bool:
-    """Whether an option of the model is read by nothing here, and switched on."""
+    """Return whether an option of the model is read by nothing here, and switched on."""
     held = isinstance(value, (Mapping, list)) or key.startswith("loss_")
     return not held and key not in _READ and value not in (None, False, "")
 

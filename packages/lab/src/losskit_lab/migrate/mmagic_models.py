@@ -151,5 +151,5 @@ _ALIASES = {"ProgressiveGrowingGAN": "PGGAN"}
 
 
 def model_class(name: str | None) -> ModelClass | None:
-    """What is known of a model class, by its name without a scope."""
+    """Look up what is known of a model class, by its name without a scope."""
     return MODEL_CLASSES.get(_ALIASES.get(name or "", name or ""))

@@ -18,7 +18,7 @@ MISSING = "its losses are missing here"
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What was passed over: a line to print, and the source text it is about."""
+    """Remark on code that was passed over: a line to print, and the source text it is about."""
 
     words: str
     source: str
@@ -29,7 +29,7 @@ class Note:
 
 @dataclass(slots=True)
 class PythonConfig:
-    """What a config file says.
+    """Content of a config file.
 
     Args:
         values: what it assigns, by name; those of its bases are merged in.
@@ -176,7 +176,7 @@ class _Reader(Expressions):
         self.notes += [Note(f"{path.name}: {n}", n.source) for n in found.notes]
 
     def assign(self, target: ast.expr, value: Any) -> bool:
-        """Whether the target was understood."""
+        """Assign a value to a target, and return whether the target was understood."""
         match target:
             case ast.Name(id=name):
                 self.values[name] = value

@@ -36,7 +36,7 @@ class Unresolved:
 
 
 class Expressions:
-    """What expressions stand for, with the names known so far.
+    """Evaluator of expressions, with the names known so far.
 
     Attributes:
         values: what is assigned, by name.
@@ -52,7 +52,7 @@ class Expressions:
         self.base_read: set[str] = set()
 
     def owner(self, node: ast.expr) -> Any:
-        """What is changed in place, or looked into: that does not use it up as a value."""
+        """Evaluate what is changed in place, or looked into: that does not use it up as a value."""
         before = set(self.read), set(self.base_read)
         found = self.value(node)
         self.read, self.base_read = before

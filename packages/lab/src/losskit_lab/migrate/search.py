@@ -1,4 +1,4 @@
-"""Where an MMagic config, read as plain values, names losses; and where it may hide some."""
+"""Search for losses in an MMagic config, read as plain values; and for where it may hide some."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _may_hold(note: Note) -> bool:
 def _unread(
     value: Any, path: str = "", *, beside: bool = False
 ) -> Iterator[tuple[str, Unresolved]]:
-    """What is no constant, where a loss may stand: by its place, its own words, its neighbours."""
+    """Find values that are not constant where a loss may stand: by place, by their words, by neighbours."""
     if isinstance(value, Unresolved):
         model = path == "model" or path.startswith("model.**")
         if beside or model or _LOSS_WORDS.search(path) or _LOSS_WORDS.search(value.text):
@@ -115,7 +115,7 @@ def root_of(path: str) -> str:
 
 
 def is_loss(value: Any) -> bool:
-    """Whether a value is a loss's config.
+    """Return whether a value is a loss's config.
 
     A model may be named after its losses, as ``GANWithCustomizedLoss`` is: what holds networks, or
     is no loss known here and holds losses itself, is none.

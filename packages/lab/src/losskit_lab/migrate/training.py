@@ -24,7 +24,7 @@ _KEPT = ("type", "lr", "betas", "weight_decay", "clip_norm")
 
 @dataclass(slots=True)
 class Draft:
-    """What a foreign config says of a training run.
+    """Draft of a training run, from a foreign config.
 
     Attributes:
         losses: ``preset``, ``loss_config``, ``gan_loss``, ... as the training config has them.

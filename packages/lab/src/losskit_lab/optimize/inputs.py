@@ -1,4 +1,4 @@
-"""What ``losskit optimize`` starts from: pictures, noise, or a network's latent."""
+"""Starting points of ``losskit optimize``: pictures, noise, or a network's latent."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def load_network(arguments: argparse.Namespace) -> nn.Module | None:
 
 
 def load_images(arguments: argparse.Namespace, network: Any) -> tuple[Tensor, dict[str, Tensor]]:
-    """Where to start, and the constant outputs: pictures at the size of the one optimised.
+    """Load the starting point, and the constant outputs: pictures at the size of the one optimised.
 
     But those of ``--own-size`` keep their shape.
 

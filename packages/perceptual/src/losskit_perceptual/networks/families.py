@@ -28,7 +28,7 @@ from losskit_perceptual.networks.pretrained import (
 
 
 def find_recipe(backbone: str | nn.Module, weights: str | Path = "default") -> BackboneRecipe:
-    """How to share a network that a loss was told to look through.
+    """Find the recipe for sharing the network that a loss is to use.
 
     Args:
         backbone: ``"vgg19"`` or another torchvision name; ``"timm/NAME"``; ``"efficientnet-lite0"``
@@ -109,7 +109,7 @@ def timm_recipe(name: str, weights: str | Path = "default") -> BackboneRecipe:
 
 
 def timm_file(name: str) -> NetworkFile:
-    """Where a timm network's weights are, or come from.
+    """Locate a timm network's weights, or the address they come from.
 
     Raises:
         ValueError: timm has no such network, or no weights for it.
@@ -137,7 +137,7 @@ def timm_names() -> list[str]:
 
 
 def _timm_files(named: str | None) -> tuple[str, ...]:
-    """What timm looks for in a repository, in its order."""
+    """List the file names that timm looks for in a repository, in its order."""
     if not named:
         return "model.safetensors", "pytorch_model.bin"
     return (f"{named[:-4]}.safetensors", named) if named.endswith(".bin") else (named,)

@@ -51,7 +51,7 @@ class FrozenChain:
 
     @staticmethod
     def fits(layers: Iterable[nn.Module]) -> bool:
-        """Whether all layers are of the kinds that are known here, and nobody hooks into them."""
+        """Return whether all layers are of the kinds known here, without hooks."""
         return all(
             type(layer) in STEPS
             and STEPS[type(layer)].fits(layer)
@@ -60,7 +60,7 @@ class FrozenChain:
         )
 
     def takes(self, image: Tensor) -> bool:
-        """Whether this call can be run by hand: on the CPU, with none but autograd looking on."""
+        """Return whether this call can be run by hand: on the CPU, with nothing but plain autograd active."""
         return (
             only_autograd(image)
             and image.device.type == "cpu"
@@ -97,7 +97,7 @@ class FrozenChain:
         return tuple(found[index] for index in wanted)
 
     def _pieces(self, x: Tensor, depth: int) -> tuple[int, int]:
-        """How many of the layers are run in pieces, and how many samples a piece has."""
+        """Compute how many of the layers are run in pieces, and how many samples a piece has."""
         samples, channels, height, width = x.shape
         head = largest = 0
         for index, step in enumerate(self.steps[:depth]):

@@ -23,7 +23,7 @@ class Step:
 
     @staticmethod
     def fits(layer: Any) -> bool:
-        """Whether this class knows a layer with these settings."""
+        """Return whether this class supports a layer with these settings."""
         raise NotImplementedError
 
     def __init__(self, layer: Any) -> None:

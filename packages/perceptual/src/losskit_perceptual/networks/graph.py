@@ -121,7 +121,7 @@ def _prepare(network: GraphNetwork, layers: tuple[str, ...]) -> bool:
 
 
 def _writes(node: fx.Node, model: nn.Module) -> bool:
-    """Whether an operation may write into what it is given."""
+    """Return whether an operation may write into its inputs."""
     if node.op == "call_module":
         inside = model.get_submodule(str(node.target)).modules()
         return any(getattr(module, "inplace", False) for module in inside)

@@ -18,7 +18,7 @@ class _EnoughError(Exception):
 
 
 class _Watch:
-    """What one pass has shown of the layers it is watched for."""
+    """Outputs of the watched layers in one pass."""
 
     def __init__(self, wanted: frozenset[str], copied: frozenset[str]) -> None:
         self.wanted, self.copied = wanted, copied

@@ -1,4 +1,4 @@
-"""Where a layer's channels lie: transformers over grids keep them last, all others behind the batch."""
+"""Axis of a layer's channels: last in transformers over grids, right behind the batch in all others."""
 
 from __future__ import annotations
 
@@ -40,5 +40,5 @@ def _keeps_shape(image: Tensor, rows: int, columns: int) -> bool:
 
 
 def tokens_in_rows(network: nn.Module) -> bool:
-    """Whether a network's tokens lie as the image's patches do; Hiera's lie as they will be pooled."""
+    """Return whether a network's tokens are in the order of patches; Hiera's are in that of its pooling."""
     return not any(type(module).__name__ == "Unroll" for module in network.modules())

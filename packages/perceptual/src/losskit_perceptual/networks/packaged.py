@@ -40,7 +40,7 @@ def packaged_file(name: str = "efficientnet-lite0") -> Path:
 
 
 def file_of(name: str) -> NetworkFile:
-    """Where the package has its network's weights.
+    """Locate the network's weights in its package.
 
     Raises:
         ValueError: there is no such network.
@@ -52,12 +52,12 @@ def file_of(name: str) -> NetworkFile:
 
 
 def names() -> list[str]:
-    """What `file_of` knows."""
+    """List the names that `file_of` knows."""
     return list(NAMES)
 
 
 def packaged_recipe(name: str, weights: str | Path = "default") -> BackboneRecipe:
-    """How to share such a network.
+    """Make the recipe for sharing a packaged network.
 
     Args:
         name: ``"efficientnet-lite0"`` (Apache-2.0, 17 MB; Tan and Le, arXiv:1905.11946).

@@ -40,7 +40,7 @@ def weights_entry(model: str, weights: str) -> Any:
 
 
 def is_file(weights: str | Path) -> bool:
-    """Whether ``weights`` means a file."""
+    """Return whether ``weights`` means a file."""
     return isinstance(weights, Path) or (
         not weights.startswith("torchvision://") and Path(weights).suffix in SUFFIXES
     )
@@ -59,7 +59,7 @@ def names() -> list[str]:
 
 
 def file_of(name: str) -> NetworkFile:
-    """Where torchvision has a network's weights, or puts them.
+    """Locate a network's weights, where torchvision keeps them or would put them.
 
     Args:
         name: ``"resnet50"``, or with the weights' name, ``"resnet50/IMAGENET1K_V1"``.

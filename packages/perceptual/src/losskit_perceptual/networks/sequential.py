@@ -88,7 +88,7 @@ def _alexnet() -> nn.Sequential:
 
 
 def sequential_recipe(name: str, weights: str | Path = "default") -> BackboneRecipe:
-    """How to share AlexNet or a SqueezeNet; ``weights`` as for a VGG.
+    """Make the recipe for sharing AlexNet or a SqueezeNet; ``weights`` as for a VGG.
 
     Raises:
         ValueError: the weights' name is unknown.

@@ -1,4 +1,4 @@
-"""What torchmetrics ships: LPIPS's calibrated heads and DISTS's weights of its terms."""
+"""Files that torchmetrics ships: LPIPS's calibrated heads and DISTS's weights of its terms."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _INSTALL = "pip install 'torchmetrics>=1.8'"
 
 
 def names() -> list[str]:
-    """What `file_of` knows."""
+    """List the names that `file_of` knows."""
     return list(_FILES)
 
 
 def file_of(name: str) -> NetworkFile:
-    """Where torchmetrics has one of these files.
+    """Locate one of these files in torchmetrics.
 
     Raises:
         ValueError: there is no such file.

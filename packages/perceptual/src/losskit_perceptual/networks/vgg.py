@@ -92,7 +92,7 @@ def build_vgg(name: str, weights: str | Path) -> VggNetwork:
 
 
 def vgg_recipe(name: str, weights: str | Path = "default") -> BackboneRecipe:
-    """How to share a VGG.
+    """Make the recipe for sharing a VGG.
 
     Args:
         name: ``"vgg11"`` to ``"vgg19"``, with or without ``_bn``.

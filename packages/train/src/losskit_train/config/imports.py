@@ -12,7 +12,7 @@ from losskit.text import one_line
 
 
 def import_named(name: str, *, default_module: str, allow_import: bool, where: str) -> Any:
-    """What a config names.
+    """Import the object that a config names.
 
     A config that names a class of yours runs your code, as ``python yours.py`` would: that is
     its author's power over the machine, so it has to be asked for. With ``allow_import`` the

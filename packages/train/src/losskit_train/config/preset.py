@@ -1,4 +1,4 @@
-"""What a preset says of training, where a training config says nothing itself."""
+"""Training settings of a preset, for those that a training config leaves open."""
 
 from __future__ import annotations
 

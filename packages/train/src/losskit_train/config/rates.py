@@ -29,7 +29,7 @@ _OURS = ("optimizer", "last_epoch", "verbose")
 
 
 class LearningRates:
-    """What each player's learning rate is at a step.
+    """Learning rate of each player at a step.
 
     Args:
         config: the optimisers' section.

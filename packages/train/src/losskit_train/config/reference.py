@@ -61,7 +61,7 @@ class Key:
 
     @property
     def required(self) -> bool:
-        """Whether a config, or the section if it is given, must have it."""
+        """Return whether a config, or the section if it is given, must have the key."""
         return self.default is MISSING
 
     def default_in_words(self) -> str:
@@ -101,7 +101,7 @@ def all_keys(cls: Any = TrainConfig, path: str = "") -> Iterator[Key]:
 
 
 def description(cls: type) -> str:
-    """What a section's docstring says before its arguments; code is in single backticks."""
+    """Return a section's docstring up to its arguments; code is in single backticks."""
     return _single_backticks((inspect.getdoc(cls) or "").partition("\nArgs:")[0]).strip()
 
 
@@ -127,7 +127,7 @@ def _bounds(field: Field[Any]) -> str:
 
 
 def _in_words(hint: Any, bounds: str) -> str:
-    """What a type allows, as in "true, false or number >= 0"."""
+    """Describe what a type allows, as in "true, false or number >= 0"."""
     *most, last = _alternatives(hint, bounds)
     return f"{', '.join(most)} or {last}" if most else last
 

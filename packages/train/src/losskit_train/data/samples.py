@@ -124,12 +124,12 @@ def shrink(images: Tensor, scale: int) -> Tensor:
 
 
 def eight_bits(images: Tensor) -> Tensor:
-    """What is read of a saved picture."""
+    """Round images to 8 bits, as they are read from a saved picture."""
     return images.clamp(0, 1).mul(255).round().div(255)
 
 
 def scale_of(lq: Tensor, real: Tensor, name: str) -> int:
-    """How much larger an image is than its input.
+    """Compute how many times larger an image is than its input.
 
     Raises:
         DataError: no whole number of times.

@@ -1,4 +1,4 @@
-"""Where images come from: a folder, paired folders, an array file, a function."""
+"""Sources of images: a folder, paired folders, an array file, a function."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def check_size(size: Sequence[int], config: DataConfig, name: str) -> None:
 
 
 def fit_of(config: DataConfig) -> str:
-    """How an image becomes a square: ``"crop"`` or ``"resize"``."""
+    """Choose how an image becomes a square: ``"crop"`` or ``"resize"``."""
     return config.fit or ("resize" if config.task == "generation" else "crop")
 
 

@@ -1,4 +1,4 @@
-"""How close the demo's columns come to the truth."""
+"""Evaluation of the demo's columns against the truth."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def doublings(image_size: int, base: int) -> int:
-    """How often ``base`` must be doubled to reach ``image_size``.
+    """Count how often ``base`` must be doubled to reach ``image_size``.
 
     Raises:
         ValueError: it is not ``base`` times a power of two.

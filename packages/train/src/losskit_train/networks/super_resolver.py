@@ -54,7 +54,7 @@ class SuperResolver(nn.Module):
 
     @property
     def last_layer(self) -> Tensor:
-        """What an adaptive adversarial weight is measured at."""
+        """Parameter at which an adaptive adversarial weight is measured."""
         return self.details.weight
 
     def forward(self, lq: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c H W"]:

@@ -1,4 +1,4 @@
-"""What a run shows and writes: rows of metrics, a progress bar, grids of samples, curves.
+"""Output of a run: rows of metrics, a progress bar, grids of samples, curves.
 
 Imports ``config`` and ``data``.
 """

@@ -98,7 +98,7 @@ class Recorder:
         write_atomically(self.path, text.getvalue().encode())
 
     def state_dict(self) -> dict[str, Any]:
-        """What was added up since the last row."""
+        """Return the sums since the last row."""
         return {"sums": {k: v.cpu() for k, v in self.sums.items()}, "counts": dict(self.counts)}
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:

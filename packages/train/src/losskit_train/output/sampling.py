@@ -156,7 +156,7 @@ def sheets(
     latent_dim: int | None,
     device: torch.device,
 ) -> dict[str, Float[Tensor, "c rows columns"]]:
-    """What a run writes of its generator: ``samples``, and ``interpolations`` where wanted.
+    """Draw a run's sheets of its generator: ``samples``, and ``interpolations`` where wanted.
 
     Args:
         generator: the network to show.

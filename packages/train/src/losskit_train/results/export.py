@@ -81,7 +81,7 @@ def export_generator(
 
 
 def _description(config: TrainConfig) -> str:
-    """What somebody needs to make the network again and to feed it."""
+    """Describe what is needed to make the network again and to feed it."""
     return json.dumps(
         {
             "generator": dict(config.model.generator),

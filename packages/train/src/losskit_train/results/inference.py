@@ -104,7 +104,7 @@ def write_samples(
 
 
 def _with_holes(config: TrainConfig) -> bool:
-    """Whether a generator takes masks that can be drawn as they were in training."""
+    """Return whether a generator takes masks that can be drawn as they were in training."""
     given = config.model.inputs
     return config.data.task == "inpainting" and "mask" in given and set(given) <= {"lq", "mask"}
 

@@ -110,7 +110,7 @@ def latest(folder: Path) -> Path | None:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a checkpoint is there with a seal that it matches."""
+    """Return whether a checkpoint exists with a seal that it matches."""
     if not _is_complete(path):
         return False
     try:
@@ -121,7 +121,7 @@ def is_whole(path: Path) -> bool:
 
 
 def _is_complete(path: Path) -> bool:
-    """Whether it has a seal, and the size that this says."""
+    """Return whether a file has a seal, and the size that the seal states."""
     try:
         return bool(_read_seal(path).get("size") == path.stat().st_size)
     except OSError:
@@ -159,7 +159,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def note_of(path: Path) -> dict[str, Any] | None:
-    """What was noted of a checkpoint when it was written; ``None`` if nothing was."""
+    """Read the note written with a checkpoint; ``None`` if there is none."""
     note = _read_seal(path).get("note")
     return note if isinstance(note, dict) else None
 
@@ -184,7 +184,7 @@ def find(path: Path) -> Path:
 
 
 def is_of_a_run(path: Path) -> bool:
-    """Whether a file is a run's checkpoint by its name or the seal beside it, not a mere state dict."""
+    """Return whether a file is a run's checkpoint by its name or its seal, not a mere state dict."""
     return _NAME.fullmatch(path.name) is not None or _seal(path).exists()
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class FabricEngine:
-    """What surrounds a step; see `Engine`.
+    """Engine around a step, on Fabric; see `Engine`.
 
     Args:
         fabric: launched.

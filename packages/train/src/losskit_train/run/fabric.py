@@ -130,7 +130,7 @@ def _strategy(section: FabricConfig) -> Any:
 
 
 def _several(section: FabricConfig) -> bool:
-    """Whether there may be more than one process."""
+    """Return whether there may be more than one process."""
     devices = section.devices
     if isinstance(devices, list):
         return len(devices) > 1

@@ -182,7 +182,7 @@ class Trainer(Training):
         self.step += 1
 
     def _afterwards(self, bar: Progress) -> Path | None:
-        """What is due after a step; returns the checkpoint, if one was written."""
+        """Do what is due after a step; return the checkpoint, if one was written."""
         plan, last = self.config.logging, self.step == self.config.steps
         values: dict[str, float] = {}
         if self.step % plan.every == 0 or last:
@@ -238,7 +238,7 @@ class Trainer(Training):
         return means
 
     def _skipped_on_all_ranks(self) -> int:
-        """How many images were found bad when they were read; each counts once."""
+        """Count the images that were found bad when they were read, each once."""
         everywhere = [self.skipped]
         if self.fabric.world_size > 1 and self.config.data.skip_bad:
             everywhere = [set()] * self.fabric.world_size
@@ -282,7 +282,7 @@ class Trainer(Training):
         self.fabric.barrier()
 
     def _should_stop(self) -> bool:
-        """Whether to stop after this step; all ranks agree, for which they meet now and then."""
+        """Return whether to stop after this step; all ranks agree, for which they meet now and then."""
         if self.fabric.world_size == 1:
             return self._interrupt.asked
         if self.step % min(self.config.logging.every, _STEPS_TO_AGREE):

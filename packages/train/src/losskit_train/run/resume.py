@@ -1,4 +1,4 @@
-"""What a checkpoint holds: everything the next step depends on."""
+"""State in a checkpoint: everything the next step depends on."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _check_same_images(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None
 
 
 def _own(trainer: Training) -> dict[str, Any]:
-    """What each rank has of its own: batch statistics, averages that losses keep, random numbers."""
+    """Collect each rank's own state: batch statistics, averages that losses keep, random numbers."""
     return {
         "objective": trainer.model.objective.state_dict(),
         "buffers": {

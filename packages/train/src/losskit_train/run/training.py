@@ -1,4 +1,4 @@
-"""What a run is made of: what its steps, its checkpoints and its setting up share."""
+"""Parts of a run, which its steps, its checkpoints and its setup share."""
 
 from __future__ import annotations
 

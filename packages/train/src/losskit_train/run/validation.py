@@ -1,4 +1,4 @@
-"""How near a generator comes to images kept aside: ``validate`` of a training config."""
+"""Validation of a generator on images kept aside: ``validate`` of a training config."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class Validation:
         return {f"val_{key}": math.fsum(row[key] for row in rows) / len(rows) for key in rows[0]}
 
     def is_best(self, values: Mapping[str, float], best: Mapping[str, Any] | None) -> bool:
-        """Whether values are better than those of the best checkpoint of the same validation.
+        """Return whether values are better than those of the best checkpoint of the same validation.
 
         Args:
             values: as this gives them.
@@ -144,7 +144,7 @@ class Validation:
         return math.isfinite(value) and value < rival
 
     def record(self, values: Mapping[str, float]) -> dict[str, Any]:
-        """What to write beside a checkpoint that is the best so far."""
+        """Make the record to write beside a checkpoint that is the best so far."""
         return {"of": self._identity(), "value": values[f"val_{self.section.keep_best}"]}
 
     def _identity(self) -> str:
