@@ -67,6 +67,7 @@ def radial_power(image: Tensor, bins: int = 24) -> NDArray[np.float64]:
     grey = image[0].double().mean(0).numpy()
     window = np.outer(np.hanning(grey.shape[0]), np.hanning(grey.shape[1]))
     power = np.abs(np.fft.fft2((grey - grey.mean()) * window)) ** 2
+    bins = min(bins, min(grey.shape) // 2)  # each ring holds some frequencies
     rows, columns = (np.fft.fftfreq(size)[:, None] for size in grey.shape)
     radius = np.hypot(rows, columns.T) / 0.5
     ring = np.minimum((radius * bins).astype(int), bins)  # the corners beyond Nyquist: a last ring
