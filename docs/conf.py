@@ -48,7 +48,7 @@ nitpick_ignore_regex = [
     # What pytest hands out, by the modules that it keeps to itself.
     ("py:class", r"_pytest\..+"),
     # Types in public signatures that users neither make nor read.
-    ("py:class", r"losskit\.backbones\.(trunk\.Mode|tensor_cache\.TrunkUser|uncompiled\._F)"),
+    ("py:class", r"losskit\.backbones\.(trunk\.Mode|tensor_cache\.TrunkUser|compiler\._F)"),
     ("py:class", r"losskit\.discovery\.registry\._T"),
     ("py:class", r"losskit\.objectives\.term_gradients\.Terms"),
     ("py:class", r"losskit\.testing\.plugin_case\.Probe"),

@@ -62,6 +62,7 @@ A plugin that supplies networks for any perceptual loss to look through names a 
 ``BackboneSpec``; its target is a function ``(name, weights) -> BackboneRecipe``.
 """
 
+from losskit.backbones.compiler import uncompiled
 from losskit.backbones.families import BackboneRecipe, backbone_recipe
 from losskit.backbones.handle import Backbone, shared_backbone
 from losskit.backbones.network import EmbeddingNetwork, FeatureNetwork, InputNorm
@@ -74,7 +75,6 @@ from losskit.backbones.tensor_cache import (
     shared_features,
     stamp_of,
 )
-from losskit.backbones.uncompiled import uncompiled
 
 __all__ = [
     "Backbone",

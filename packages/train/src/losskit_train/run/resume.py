@@ -176,12 +176,16 @@ def allowed(
 
 def check_state(trainer: Training, state: Mapping[str, Any]) -> None:
     """Raise CheckpointError where a gathered state is of another format, config or images."""
+    _check_format(state)
+    _check_same_run(state["config"], as_mapping(trainer.config))
+    _check_same_images(state["images"], _images(trainer))
+
+
+def _check_format(state: Mapping[str, Any]) -> None:
     if state.get("format") != FORMAT:
         raise checkpoints.CheckpointError(
             f"the checkpoint has format {state.get('format')!r}; this version reads {FORMAT}"
         )
-    _check_same_run(state["config"], as_mapping(trainer.config))
-    _check_same_images(state["images"], _images(trainer))
 
 
 def restore(trainer: Training, state: dict[str, Any]) -> None:
@@ -190,13 +194,14 @@ def restore(trainer: Training, state: dict[str, Any]) -> None:
     Raises:
         CheckpointError: it is of another format, config or number of processes, or of other images.
     """
-    check_state(trainer, state)
+    _check_format(state)
     world_size = trainer.fabric.world_size
     if len(state["ranks"]) != world_size:
         raise checkpoints.CheckpointError(
             f"the checkpoint was written by {len(state['ranks'])} processes; resuming exactly "
             f"needs as many, not {world_size} (or start anew with model.warm_start)"
         )
+    check_state(trainer, state)
     own = state["ranks"][trainer.fabric.global_rank]
     try:
         for player, optimizer in trainer.optimizers.items():
