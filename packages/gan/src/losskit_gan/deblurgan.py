@@ -10,14 +10,16 @@ from torch import Tensor, nn
 
 from losskit.errors import nearest
 from losskit.losses.base import Loss
+from losskit.losses.reduction import Reduction, check_reduction, reduce_per_sample
 from losskit_gan.adversarial.gan_loss import gan_loss
 from losskit_gan.penalties.gradient_penalty import gradient_penalty_loss
 from losskit_gan.penalties.input_gradients import Discriminator, check_images
-from losskit_gan.predictions import Prediction, logits_per_scale
+from losskit_gan.predictions import Prediction, logits_per_scale, reduce_players
 
 LossType: TypeAlias = Literal["wgan-gp", "lsgan", "gan", "ragan", "ragan-ls"]
 LOSS_TYPES: tuple[str, ...] = get_args(LossType)
-_KINDS: dict[str, Literal["vanilla", "l1", "wgan"]] = {
+_Kind: TypeAlias = Literal["vanilla", "l1", "wgan"]
+_KINDS: dict[str, _Kind] = {
     "gan": "vanilla",
     "lsgan": "l1",
     "wgan-gp": "wgan",
@@ -85,9 +87,10 @@ class AdvLoss(Loss):
 
     Args:
         loss_type: one of the above.
+        reduction: over samples: ``"mean"``, ``"sum"`` or ``"none"``.
 
     Raises:
-        ValueError: ``loss_type`` is unknown.
+        ValueError: ``loss_type`` or ``reduction`` is unknown.
 
     References:
         O. Kupyn et al., "DeblurGAN-v2", ICCV 2019, arXiv:1908.03826.
@@ -95,8 +98,10 @@ class AdvLoss(Loss):
 
     loss_name: ClassVar[str | None] = "loss_adv"
 
-    def __init__(self, loss_type: LossType) -> None:
+    def __init__(self, loss_type: LossType, *, reduction: Reduction = "mean") -> None:
         super().__init__()
+        check_reduction(reduction)
+        self.reduction: Reduction = reduction
         if loss_type not in LOSS_TYPES:
             raise ValueError(
                 f"loss_type must be one of {', '.join(LOSS_TYPES)}, not {loss_type!r}"
@@ -115,7 +120,7 @@ class AdvLoss(Loss):
         model: Literal["discriminator", "generator"] = "discriminator",
         fake_logits: Prediction | None = None,
         real_logits: Prediction | None = None,
-    ) -> Float[Tensor, ""]:
+    ) -> Float[Tensor, "..."]:
         """Run the discriminator on the images that the loss looks at and return one player's loss.
 
         Args:
@@ -129,7 +134,7 @@ class AdvLoss(Loss):
             real_logits: ``net(real)``, likewise.
 
         Returns:
-            A scalar, unbounded for ``wgan-gp``, else ≥ 0.
+            A scalar, or for ``"none"`` one value a sample; unbounded for ``wgan-gp``, else ≥ 0.
 
         Raises:
             TypeError: images are not floating-point tensors.
@@ -150,13 +155,17 @@ class AdvLoss(Loss):
             return self._relativistic(_one_scale(fake_logits), _one_scale(real_logits), is_disc)
         kind = _KINDS[self.loss_type]
         if not is_disc:
-            return gan_loss(fake_logits, True, gan_type=kind)
+            return self._gan(fake_logits, True, kind, is_disc)
         assert real_logits is not None
-        both = gan_loss(fake_logits, False, gan_type=kind, is_disc=True)
-        both = both + gan_loss(real_logits, True, gan_type=kind, is_disc=True)
+        both = self._gan(fake_logits, False, kind, is_disc)
+        both = both + self._gan(real_logits, True, kind, is_disc)
         if kind != "wgan":
             return both / 2
-        return both + _LAMBDA * gradient_penalty_loss(net, real, fake)
+        return both + _LAMBDA * gradient_penalty_loss(net, real, fake, reduction=self.reduction)
+
+    def _gan(self, logits: Prediction, target_is_real: bool, kind: _Kind, is_disc: bool) -> Tensor:
+        values = gan_loss(logits, target_is_real, gan_type=kind, is_disc=is_disc, reduction="none")
+        return reduce_per_sample(values, self.reduction)
 
     def _relativistic(self, on_fake: Tensor, on_real: Tensor, is_disc: bool) -> Tensor:
         if is_disc and self.training:
@@ -165,10 +174,10 @@ class AdvLoss(Loss):
         above = on_real - self.fake_pool.mean(on_fake)
         below = on_fake - self.real_pool.mean(on_real)
         if self.loss_type == "ragan":
-            real_part = gan_loss(above, is_disc, gan_type="vanilla")
-            return (real_part + gan_loss(below, not is_disc, gan_type="vanilla")) / 2
+            real_part = self._gan(above, is_disc, "vanilla", False)
+            return (real_part + self._gan(below, not is_disc, "vanilla", False)) / 2
         sign = 1 if is_disc else -1
-        return ((above - sign).square().mean() + (below + sign).square().mean()) / 2
+        return reduce_players((above - sign).square(), (below + sign).square(), self.reduction) / 2
 
 
 def _one_scale(prediction: Prediction | None) -> Tensor:

@@ -8,6 +8,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from losskit.losses.reduction import Reduction, reduce_per_sample
+
 HALF = (torch.bfloat16, torch.float16)
 #: One scale's logits, a list of scales, or a list of feature lists that end with the logits.
 Prediction: TypeAlias = Tensor | Sequence[Tensor] | Sequence[Sequence[Tensor]]
@@ -73,3 +75,16 @@ def mean_over_scales(
             f"reduction='none' cannot average scales of shapes {shapes}: use 'mean' or 'sum'"
         )
     return torch.stack(values).mean(0)
+
+
+def reduce_players(real: Tensor, fake: Tensor, reduction: Reduction) -> Tensor:
+    """The sum of what real and generated samples give, each reduced over its samples.
+
+    Raises:
+        ValueError: for ``"none"`` there are more of one kind than of the other.
+    """
+    if reduction == "none" and len(real) != len(fake):
+        raise ValueError(
+            f"reduction='none' needs as many generated as real images, not {len(fake)} and {len(real)}"
+        )
+    return reduce_per_sample(real, reduction) + reduce_per_sample(fake, reduction)

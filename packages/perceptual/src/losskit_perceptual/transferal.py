@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from losskit.losses.base import Loss
-from losskit.losses.reduction import check_same_shape
+from losskit.losses.reduction import Reduction, check_reduction, check_same_shape, reduce_per_sample
 
 Criterion: TypeAlias = Literal["l1", "mse"]
 Form: TypeAlias = Literal["mmagic", "paper"]
@@ -25,6 +25,7 @@ def transferal_perceptual_loss(
     *,
     criterion: Criterion = "mse",
     form: Form = "mmagic",
+    reduction: Reduction = "mean",
 ) -> Tensor:
     r"""$\sum_i \lVert s_i \odot m_i - s_i \odot t_i\rVert$: features against transferred textures.
 
@@ -38,9 +39,10 @@ def transferal_perceptual_loss(
         form: ``"mmagic"``: the sigmoid on the coarsest level only, finer ones resized (bicubic)
             from the raw logits, levels summed. ``"paper"``: TTSR's own code: the sigmoid at every
             level, and the mean over levels.
+        reduction: over samples: ``"mean"``, ``"sum"`` or ``"none"``.
 
     Returns:
-        A scalar, at least 0; 0 where maps and textures are equal.
+        A scalar, or for ``"none"`` one value a sample, at least 0; 0 where maps and textures are equal.
 
     Raises:
         ValueError: numbers of levels or shapes differ, or an option is unknown.
@@ -54,6 +56,7 @@ def transferal_perceptual_loss(
         raise ValueError(f"criterion must be one of {', '.join(_CRITERIA)}, not {criterion!r}")
     if form not in _FORMS:
         raise ValueError(f"form must be one of {', '.join(_FORMS)}, not {form!r}")
+    check_reduction(reduction)
     if len(maps) != len(textures) or not maps:
         raise ValueError(
             f"maps and textures must be of one number of levels, not {len(maps)} and {len(textures)}"
@@ -68,7 +71,7 @@ def transferal_perceptual_loss(
         check_same_shape(feature, texture, f"maps[{level}] and textures[{level}]")
         texture = texture.detach()  # noqa: PLW2901
         if soft_attention is None:
-            losses.append(_CRITERIA[criterion](feature, texture))
+            losses.append(_distance(feature, texture, criterion, reduction))
             continue
         soft = _attention(soft_attention, level, form)
         if soft.shape[2:] != feature.shape[2:]:
@@ -76,9 +79,17 @@ def transferal_perceptual_loss(
                 f"maps[{level}] must be {tuple(soft.shape[2:])} pixels for a soft_attention of "
                 f"{tuple(soft_attention.shape[2:])}, not {tuple(feature.shape[2:])}"
             )
-        losses.append(_CRITERIA[criterion](feature * soft, texture * soft))
+        losses.append(_distance(feature * soft, texture * soft, criterion, reduction))
     total = sum(losses[1:], losses[0])
     return total if form == "mmagic" else total / len(losses)
+
+
+def _distance(
+    feature: Tensor, texture: Tensor, criterion: Criterion, reduction: Reduction
+) -> Tensor:
+    if reduction == "mean":
+        return _CRITERIA[criterion](feature, texture)
+    return reduce_per_sample(_CRITERIA[criterion](feature, texture, reduction="none"), reduction)
 
 
 def _attention(logits: Tensor, level: int, form: Form) -> Tensor:
@@ -97,15 +108,23 @@ class TransferalPerceptualLoss(Loss):
         use_attention: weigh by ``soft_attention``; else it is not looked at.
         criterion: ``"mse"`` or ``"l1"``.
         form: ``"mmagic"`` or ``"paper"``; see the function.
+        reduction: over samples: ``"mean"``, ``"sum"`` or ``"none"``.
 
     Raises:
         ValueError: an option is unknown.
     """
 
     def __init__(
-        self, *, use_attention: bool = True, criterion: Criterion = "mse", form: Form = "mmagic"
+        self,
+        *,
+        use_attention: bool = True,
+        criterion: Criterion = "mse",
+        form: Form = "mmagic",
+        reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
+        check_reduction(reduction)
+        self.reduction: Reduction = reduction
         if criterion not in _CRITERIA:
             raise ValueError(f"criterion must be one of {', '.join(_CRITERIA)}, not {criterion!r}")
         if form not in _FORMS:
@@ -124,4 +143,5 @@ class TransferalPerceptualLoss(Loss):
             textures,
             criterion=self.criterion,
             form=self.form,
+            reduction=self.reduction,
         )

@@ -48,6 +48,25 @@ def reduce(loss: Tensor, reduction: Reduction = "mean") -> Tensor:
     return total / loss.numel() if reduction == "mean" else total
 
 
+def per_sample(values: Tensor) -> Tensor:
+    """The mean of each sample's values, ``(b,)``; of a vector the values themselves."""
+    return values.flatten(1).mean(1) if values.ndim > 1 else values
+
+
+def reduce_per_sample(values: Tensor, reduction: Reduction = "mean") -> Tensor:
+    """The mean; or the means of each sample's values, added up or as they are.
+
+    Args:
+        values: the first axis is the batch.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``, over samples.
+
+    Raises:
+        ValueError: ``reduction`` is unknown.
+    """
+    check_reduction(reduction)
+    return values.mean() if reduction == "mean" else reduce(per_sample(values), reduction)
+
+
 def weighted_reduce(
     loss: Tensor,
     weight: Tensor | float | None = None,

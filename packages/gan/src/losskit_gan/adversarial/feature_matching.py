@@ -11,6 +11,7 @@ from torch import Tensor
 
 from losskit.errors import nearest
 from losskit.losses.base import Loss
+from losskit.losses.reduction import Reduction, check_reduction, per_sample, reduce
 
 Features: TypeAlias = Sequence[Tensor] | Sequence[Sequence[Tensor]]
 Criterion: TypeAlias = Literal["l1", "mse"]
@@ -24,6 +25,7 @@ def feature_matching_loss(
     mask: Tensor | None = None,
     criterion: Criterion = "l1",
     skip_last: bool = False,
+    reduction: Reduction = "mean",
 ) -> Tensor:
     r"""The distance between the discriminator's features of generated and of paired real images.
 
@@ -41,9 +43,11 @@ def feature_matching_loss(
             not weaken it.
         criterion: ``"l1"`` (pix2pixHD) or ``"mse"`` (LaMa).
         skip_last: leave out each scale's last tensor, where that is the logits.
+        reduction: over samples: ``"mean"``, ``"sum"`` or ``"none"``. With a mask the mean counts
+            samples by what they show outside of it, the others count each alike.
 
     Returns:
-        A scalar ≥ 0; 0 for equal features.
+        A scalar ≥ 0, or for ``"none"`` one value a sample; 0 for equal features.
 
     Raises:
         TypeError: a features argument is not a list of tensors.
@@ -60,6 +64,8 @@ def feature_matching_loss(
         WACV 2022, section 2.3, arXiv:2109.07161.
     """
     _check_criterion(criterion)
+    check_reduction(reduction)
+    whole = reduction == "mean"
     fakes, reals = _scales(fake_features, "fake_features"), _scales(real_features, "real_features")
     if [len(f) for f in fakes] != [len(r) for r in reals]:
         raise ValueError(
@@ -71,11 +77,15 @@ def feature_matching_loss(
         pairs = list(zip(fake, real, strict=True))[: -1 if skip_last else None]
         if not pairs:
             raise ValueError("skip_last leaves no features: the discriminator returns logits only")
-        scales.append(torch.stack([_layer(f, r, mask, criterion) for f, r in pairs]).mean())
-    return torch.stack(scales).mean()
+        layers = [_layer(f, r, mask, criterion, whole=whole) for f, r in pairs]
+        scales.append(torch.stack(layers).mean(0))
+    return reduce(torch.stack(scales).mean(0), reduction)
 
 
-def _layer(fake: Tensor, real: Tensor, mask: Tensor | None, criterion: Criterion) -> Tensor:
+def _layer(
+    fake: Tensor, real: Tensor, mask: Tensor | None, criterion: Criterion, *, whole: bool
+) -> Tensor:
+    """The distance of one layer, of the ``whole`` batch or one value a sample."""
     if fake.shape != real.shape:
         raise ValueError(
             "features must have one shape, not "
@@ -86,14 +96,16 @@ def _layer(fake: Tensor, real: Tensor, mask: Tensor | None, criterion: Criterion
     difference = fake.to(dtype) - real.detach().to(dtype)
     distance = difference.abs() if criterion == "l1" else difference.square()
     if mask is None or distance.ndim != 4:
-        return distance.mean()
+        return distance.mean() if whole else per_sample(distance)
     if not isinstance(mask, Tensor):
         raise TypeError(f"mask must be a tensor or None, not {type(mask).__name__}")
     if mask.ndim != 4 or mask.shape[1] != 1 or mask.shape[0] not in (1, len(fake)):
         raise ValueError(f"mask must be (b, 1, h, w), not {tuple(mask.shape)}")
     small = F.interpolate(mask.to(dtype), size=fake.shape[2:], mode="bilinear", align_corners=False)
     outside = (1 - small).expand_as(distance)
-    return (distance * outside).sum() / outside.sum().clamp_min(1e-12)
+    if whole:
+        return (distance * outside).sum() / outside.sum().clamp_min(1e-12)
+    return per_sample(distance * outside) / per_sample(outside).clamp_min(1e-12)
 
 
 def _scales(features: Features, name: str) -> list[list[Tensor]]:
@@ -127,16 +139,25 @@ class FeatureMatchingLoss(Loss):
     Args:
         criterion: ``"l1"`` or ``"mse"``.
         skip_last: leave out each scale's last tensor, where that is the logits.
+        reduction: over samples: ``"mean"``, ``"sum"`` or ``"none"``.
 
     Raises:
-        ValueError: ``criterion`` is unknown.
+        ValueError: ``criterion`` or ``reduction`` is unknown.
     """
 
     loss_name: ClassVar[str | None] = "loss_feature_matching"
 
-    def __init__(self, *, criterion: Criterion = "l1", skip_last: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        criterion: Criterion = "l1",
+        skip_last: bool = False,
+        reduction: Reduction = "mean",
+    ) -> None:
         super().__init__()
         _check_criterion(criterion)
+        check_reduction(reduction)
+        self.reduction: Reduction = reduction
         self.criterion: Criterion = criterion
         self.skip_last = skip_last
 
@@ -150,4 +171,5 @@ class FeatureMatchingLoss(Loss):
             mask=mask,
             criterion=self.criterion,
             skip_last=self.skip_last,
+            reduction=self.reduction,
         )

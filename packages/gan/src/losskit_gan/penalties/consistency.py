@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from numbers import Integral
 from typing import ClassVar
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from losskit.losses.base import Loss
 from losskit.losses.checks import check_number
+from losskit.losses.reduction import Reduction, check_reduction, reduce_per_sample
 from losskit_gan.penalties.input_gradients import Discriminator, check_images, unwrapped
 from losskit_gan.predictions import Prediction, mean_over_scales
 
@@ -62,7 +64,8 @@ def consistency_loss(
     *,
     augment: Callable[[Tensor], Tensor] = flip_and_shift,
     logits: Prediction | None = None,
-) -> Float[Tensor, ""]:
+    reduction: Reduction = "mean",
+) -> Float[Tensor, "..."]:
     r"""$\overline{(D(x) - D(T(x)))^2} \ge 0$; 0 for a discriminator that T does not fool.
 
     Args:
@@ -70,9 +73,10 @@ def consistency_loss(
         images: real images (CR), or generated ones too (bCR); detached.
         augment: T, a function of a batch of images.
         logits: D(x), if it is known already: saves a pass.
+        reduction: over samples: ``"mean"``, ``"sum"`` or ``"none"``.
 
     Returns:
-        A scalar.
+        A scalar, or for ``"none"`` one value a sample.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -91,7 +95,7 @@ def consistency_loss(
     augmented = network(moved)
 
     def on_scale(before: Tensor, after: Tensor) -> Tensor:
-        return (before - after).square().mean()
+        return reduce_per_sample((before - after).square(), reduction)
 
     return mean_over_scales(on_scale, logits, augmented, names=("logits", "discriminator's output"))
 
@@ -102,29 +106,40 @@ class ConsistencyLoss(Loss):
     Args:
         shift: largest shift, in pixels.
         flip: whether to mirror left and right.
+        reduction: over samples: ``"mean"``, ``"sum"`` or ``"none"``.
 
     Raises:
-        ValueError: ``shift`` is no whole number, or negative.
+        ValueError: ``shift`` is no whole number, or negative, or ``reduction`` is unknown.
     """
 
     loss_name: ClassVar[str | None] = "loss_consistency"
 
-    def __init__(self, *, shift: int = 4, flip: bool = True) -> None:
+    def __init__(self, *, shift: int = 4, flip: bool = True, reduction: Reduction = "mean") -> None:
         super().__init__()
+        check_reduction(reduction)
+        self.reduction: Reduction = reduction
         if not isinstance(shift, Integral) or shift < 0:
             raise ValueError(f"shift must be a whole number of at least 0, not {shift!r}")
         self.shift: int = shift
         self.flip: bool = flip
 
-    def _augment(self, images: Tensor) -> Tensor:
-        return flip_and_shift(images, shift=self.shift, flip=self.flip)
+    def _loss(
+        self, discriminator: Discriminator, images: Tensor, logits: Prediction | None
+    ) -> Tensor:
+        return consistency_loss(
+            discriminator,
+            images,
+            augment=partial(flip_and_shift, shift=self.shift, flip=self.flip),
+            logits=logits,
+            reduction=self.reduction,
+        )
 
     def forward(
         self,
         discriminator: Discriminator,
         real_data: Float[Tensor, "b c h w"],
         real_logits: Prediction | None = None,
-    ) -> Float[Tensor, ""]:
+    ) -> Float[Tensor, "..."]:
         """The loss at real images.
 
         Args:
@@ -133,7 +148,7 @@ class ConsistencyLoss(Loss):
             real_logits: the discriminator's of ``real_data``, if they are known already.
         """
         check_images(real_data, "real_data")
-        return consistency_loss(discriminator, real_data, augment=self._augment, logits=real_logits)
+        return self._loss(discriminator, real_data, real_logits)
 
 
 class BalancedConsistencyLoss(ConsistencyLoss):
@@ -144,6 +159,7 @@ class BalancedConsistencyLoss(ConsistencyLoss):
         flip: whether to mirror left and right.
         real_weight: of the part at real images; the paper's λ_real = 10.
         fake_weight: of the part at generated images; λ_fake = 10.
+        reduction: over samples: ``"mean"``, ``"sum"`` or ``"none"``.
 
     References:
         Z. Zhao et al., "Improved Consistency Regularization for GANs", AAAI 2021,
@@ -159,8 +175,9 @@ class BalancedConsistencyLoss(ConsistencyLoss):
         flip: bool = True,
         real_weight: float = 10.0,
         fake_weight: float = 10.0,
+        reduction: Reduction = "mean",
     ) -> None:
-        super().__init__(shift=shift, flip=flip)
+        super().__init__(shift=shift, flip=flip, reduction=reduction)
         check_number("real_weight", real_weight, least=0)
         check_number("fake_weight", fake_weight, least=0)
         self.real_weight = real_weight
@@ -191,8 +208,8 @@ class BalancedConsistencyLoss(ConsistencyLoss):
         """
         check_images(real_data, "real_data")
         check_images(fake_data, "fake_data")
-        real = consistency_loss(discriminator, real_data, augment=self._augment, logits=real_logits)
-        fake = consistency_loss(discriminator, fake_data, augment=self._augment, logits=fake_logits)
+        real = self._loss(discriminator, real_data, real_logits)
+        fake = self._loss(discriminator, fake_data, fake_logits)
         return {"real": self.real_weight * real, "fake": self.fake_weight * fake}
 
     forward = Loss.forward

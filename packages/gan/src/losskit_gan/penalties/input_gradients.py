@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from losskit.backbones import uncompiled
 from losskit.errors import nearest
-from losskit.losses.reduction import Reduction, check_reduction, reduce
+from losskit.losses.reduction import Reduction, check_reduction, per_sample, reduce
 from losskit_gan.penalties.closure_modules import networks_in
 from losskit_gan.penalties.double_backward import differentiable_twice
 from losskit_gan.predictions import HALF, Prediction, logits_per_scale
@@ -162,8 +162,8 @@ def masked(gradients: Tensor, mask: Tensor | None) -> Tensor:
 def reduce_samples(values: Tensor, mask: Tensor | None, reduction: Reduction) -> Tensor:
     """Average each sample's values, divide by the mask's mean, and reduce over samples."""
     check_reduction(reduction)
-    per_sample = values.flatten(1).mean(1) if values.ndim > 1 else values
+    means = per_sample(values)
     if mask is not None:
         # An all-zero mask has no gradients to penalise: zero, not 0/0.
-        per_sample = per_sample / mask.to(per_sample.dtype).mean().clamp_min(1e-12)
-    return reduce(per_sample, reduction)
+        means = means / mask.to(means.dtype).mean().clamp_min(1e-12)
+    return reduce(means, reduction)

@@ -9,8 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from losskit.losses.base import Loss
+from losskit.losses.reduction import Reduction, check_reduction
 from losskit_gan.distributed import mean_over_ranks
-from losskit_gan.predictions import Prediction, logits_per_scale
+from losskit_gan.predictions import Prediction, logits_per_scale, mean_over_scales, reduce_players
 
 
 def lecam_penalty(
@@ -20,7 +21,8 @@ def lecam_penalty(
     fake_anchor: Tensor | float,
     *,
     one_sided: bool = False,
-) -> Float[Tensor, ""]:
+    reduction: Reduction = "mean",
+) -> Float[Tensor, "..."]:
     r"""$\overline{(D(x) - \alpha_F)^2} + \overline{(D(\tilde x) - \alpha_R)^2} \ge 0$.
 
     Args:
@@ -30,12 +32,14 @@ def lecam_penalty(
         fake_anchor: α_F, that of generated ones.
         one_sided: as the authors' code has it and the paper has not: only
             $\max(0, D(x) - \alpha_F)$ and $\max(0, \alpha_R - D(\tilde x))$ are squared.
+        reduction: over samples: ``"mean"``, ``"sum"`` or ``"none"``.
 
     Returns:
-        A scalar.
+        A scalar, or for ``"none"`` one value a sample.
 
     Raises:
         TypeError: a prediction holds no floating-point tensors.
+        ValueError: ``reduction`` is unknown, or ``"none"`` with more images of one kind.
 
     Example:
         >>> lecam_penalty(torch.tensor([1.0]), torch.tensor([-1.0]), 0.5, -0.5)  # 1.5² + 1.5²
@@ -45,18 +49,16 @@ def lecam_penalty(
         H.-Y. Tseng et al., "Regularizing Generative Adversarial Networks under Limited Data",
         CVPR 2021, eq. (4), arXiv:2104.03310.
     """
-    real = _mean_square(real_logits, "real_logits", fake_anchor, 1, one_sided)
-    return real + _mean_square(fake_logits, "fake_logits", real_anchor, -1, one_sided)
 
+    def on_scale(real: Tensor, fake: Tensor) -> Tensor:
+        above, below = real - fake_anchor, real_anchor - fake
+        if one_sided:
+            above, below = above.relu(), below.relu()
+        return reduce_players(above.square(), below.square(), reduction)
 
-def _mean_square(
-    logits: Prediction, name: str, anchor: Tensor | float, sign: int, one_sided: bool
-) -> Tensor:
-    scales = []
-    for scale in logits_per_scale(logits, name):
-        distance = sign * (scale - anchor)
-        scales.append((distance.relu() if one_sided else distance).square().mean())
-    return torch.stack(scales).mean()
+    return mean_over_scales(
+        on_scale, real_logits, fake_logits, names=("real_logits", "fake_logits")
+    )
 
 
 class LeCamLoss(Loss):
@@ -72,9 +74,10 @@ class LeCamLoss(Loss):
         sync: average over the ranks of a distributed run.
         anchors: the averages to start from, of real and of generated images; ``None``: the first
             batch's.
+        reduction: over samples: ``"mean"``, ``"sum"`` or ``"none"``.
 
     Raises:
-        ValueError: ``decay`` is not in [0, 1), or ``anchors`` are not two.
+        ValueError: ``decay`` is not in [0, 1), ``anchors`` are not two, or ``reduction`` is unknown.
     """
 
     loss_name: ClassVar[str | None] = "loss_lecam"
@@ -91,8 +94,11 @@ class LeCamLoss(Loss):
         one_sided: bool = False,
         sync: bool = True,
         anchors: tuple[float, float] | None = None,
+        reduction: Reduction = "mean",
     ) -> None:
         super().__init__()
+        check_reduction(reduction)
+        self.reduction: Reduction = reduction
         if not 0 <= decay < 1:
             raise ValueError(f"decay must be at least 0 and below 1, not {decay!r}")
         self.decay = decay
@@ -105,7 +111,7 @@ class LeCamLoss(Loss):
         self.register_buffer("fake_anchor", torch.tensor(float(fake)))
         self.register_buffer("updates", torch.tensor(0 if anchors is None else 1))
 
-    def forward(self, real_logits: Prediction, fake_logits: Prediction) -> Float[Tensor, ""]:
+    def forward(self, real_logits: Prediction, fake_logits: Prediction) -> Float[Tensor, "..."]:
         """The penalty; arguments as of `lecam_penalty`."""
         if self.training:
             self._update(real_logits, fake_logits)
@@ -116,6 +122,7 @@ class LeCamLoss(Loss):
             self.real_anchor.clone(),
             self.fake_anchor.clone(),
             one_sided=self.one_sided,
+            reduction=self.reduction,
         )
 
     @torch.no_grad()

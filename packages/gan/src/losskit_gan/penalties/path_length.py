@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from losskit.backbones import uncompiled
 from losskit.losses.base import Loss
 from losskit.losses.checks import check_positive
-from losskit.losses.reduction import Reduction, check_reduction, reduce
+from losskit.losses.reduction import Reduction, check_reduction, per_sample, reduce
 from losskit_gan.distributed import mean_over_ranks, world_size
 from losskit_gan.penalties.double_backward import differentiable, differentiable_twice
 from losskit_gan.penalties.input_gradients import safe_sqrt, unwrapped
@@ -78,7 +78,7 @@ def path_lengths(
         raise ValueError("fake_imgs do not depend on latents: pass the latents they are made from")
     slopes = slopes.float() if slopes.dtype in HALF else slopes
     squares = slopes.square().sum(-1)
-    return safe_sqrt(squares.flatten(1).mean(1) if squares.ndim > 1 else squares)
+    return safe_sqrt(per_sample(squares))
 
 
 class GeneratorPathRegularizer(Loss):
