@@ -27,7 +27,7 @@ from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
 ROOT = Path(__file__).parents[2]
 #: Pages whose blocks are tests, and the one that a test of its own runs as a whole.
 PATTERNS = ("README.md", "packages/*/README.md", "examples/*/README.md", "docs/**/*.md")
-ELSEWHERE = {"docs/authoring.md": "tests/core/test_authoring.py"}
+ELSEWHERE = {"docs/authoring.md": "tests/core/scaffold/test_authoring.py"}
 #: Written by the docs' build, from docstrings and from pages and files that are tested where they are.
 GENERATED = ("docs/catalogue/", "docs/examples/", "docs/reference/", "docs/_build/", "docs/_extra/")
 

@@ -17,7 +17,7 @@ from losskit.cli import main
 from losskit.discovery import loading
 from losskit.testing import PluginSandbox, losskit_plugins  # noqa: F401 - a fixture
 
-GUIDE = Path(__file__).parents[2] / "docs" / "authoring.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "authoring.md"
 HOOKS = sorted(name for name in vars(hookspecs) if name.startswith("losskit_"))
 
 

@@ -19,7 +19,7 @@ from losskit.discovery.entry_points import RESERVED
 from losskit.discovery.loading import Status
 from losskit.testing import PluginSandbox, losskit_plugins  # noqa: F401 - a fixture
 
-GUIDE = Path(__file__).parents[2] / "docs" / "authoring.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "authoring.md"
 FILE = re.compile(r"# (src/losskit_wavelet/\w+\.py)( \(all of it\))?\n")
 ELSEWHERE = ("pip install", "python -m build", "twine upload")  # not ours to test
 

@@ -21,7 +21,7 @@ from losskit.spec import Example
 from losskit.testing import PluginSandbox, losskit_plugins  # noqa: F401 - a fixture
 from losskit.weights import load_weights
 
-PAGE = Path(__file__).parents[2] / "docs" / "trust.md"
+PAGE = Path(__file__).parents[3] / "docs" / "trust.md"
 
 
 class Touch:

@@ -290,7 +290,7 @@ def test_parametrize_on_a_plugin_that_is_not_installed_is_one_failing_test() -> 
 
 
 def test_a_check_that_does_not_apply_is_a_skip() -> None:
-    (only,) = parametrize_with_checks("TransferalPerceptualLoss", only=["reduction"]).mark.args[1]
+    (only,) = parametrize_with_checks("MaxGradientPenalty", only=["reduction"]).mark.args[1]
     with pytest.raises(NotApplicable):
         only.values[0].check()
     with pytest.raises(pytest.skip.Exception, match="takes no reduction"):

@@ -16,7 +16,7 @@ from losskit.errors import ConfigError
 from losskit.scaffold import Names, write_plugin
 from losskit.scaffold.writer import FILES
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LOSSKIT = (sys.executable, "-c", "import losskit.cli; raise SystemExit(losskit.cli.main())")
 
 
