@@ -42,18 +42,23 @@ class Upsampler(nn.Module):
 
 
 class FromNoise(nn.Module):
-    """A generator whose latents path lengths act on, and which keeps averages."""
+    """A generator whose latents path lengths act on; with ``norm`` it keeps averages."""
 
     latent_dim = 3
 
-    def __init__(self):
+    def __init__(self, size=8, norm=True):
         super().__init__()
-        self.mapping, self.norm = nn.Linear(3, 5), nn.BatchNorm1d(5)
-        self.image = nn.Linear(5, 3 * 8 * 8)
+        self.size = size
+        self.mapping = nn.Linear(3, 5)
+        self.norm = nn.BatchNorm1d(5) if norm else nn.Identity()
+        self.image = nn.Linear(5, 3 * size * size)
 
-    def forward(self, noise, return_latents=False):
-        latent = self.mapping(noise).tanh()
-        images = self.image(self.norm(latent)).sin().reshape(-1, 3, 8, 8).clone()
+    def forward(self, noise=None, num_batches=0, return_latents=False):
+        own = noise is None  # as path lengths of its own passes ask for
+        latent = self.mapping(torch.randn(num_batches, 3) if own else noise).tanh()
+        images = self.image(self.norm(latent)).sin().reshape(-1, 3, self.size, self.size).clone()
+        if own:
+            return {"fake_img": images, "latent": latent}
         return (images, latent) if return_latents else images
 
 
@@ -62,7 +67,8 @@ class Judge(nn.Sequential):
 
     def __init__(self, norm=False):
         after = nn.BatchNorm2d(4) if norm else nn.Identity()
-        super().__init__(nn.Conv2d(3, 4, 3), after, nn.Softplus(), nn.Conv2d(4, 1, 2))
+        first = nn.Conv2d(3, 4, 3, bias=not norm)
+        super().__init__(first, after, nn.Softplus(), nn.Conv2d(4, 1, 2))
 
 
 def _arm(event, rank):
