@@ -97,7 +97,7 @@ class _Called:
 
 
 def _config(**changes):
-    data_info = {"discriminator": "disc", "real_data": "real_imgs"}
+    terms = {"discriminator": "disc", "real_data": "real_imgs"}
     path = {"fake_imgs": "fake_imgs", "latents": "latents"}
     logits = {"real_logits": "disc_pred_real", "fake_logits": "disc_pred_fake"}
     base = {
@@ -109,14 +109,9 @@ def _config(**changes):
         },
         "gan_loss": {"type": "GANLoss", "gan_type": "hinge"},
         "disc_auxiliary_loss": [
-            {
-                "type": "R1GradientPenalty",
-                "norm_mode": "HWC",
-                "interval": 2,
-                "data_info": data_info,
-            },
+            {"type": "R1GradientPenalty", "norm_mode": "HWC", "interval": 2, "data_info": terms},
             {"type": "LeCamLoss", "sync": False, "data_info": logits},
-            {"type": "FiniteDifferenceR1", "data_info": data_info},
+            {"type": "FiniteDifferenceR1", "data_info": terms},
         ],
         "gen_auxiliary_loss": [
             {"type": "GeneratorPathRegularizer", "loss_weight": 2.0, "data_info": path},
