@@ -49,14 +49,7 @@ def _install(patch: pytest.MonkeyPatch, project: Path) -> None:
 
 pytest_collect_file = Sybil(
     parsers=[docblocks.parse],
-    patterns=[
-        "README.md",
-        "CONTRIBUTING.md",
-        "docs/*.md",
-        "docs/*/*.md",
-        "packages/*/README.md",
-        "examples/*/README.md",
-    ],
+    patterns=docblocks.COLLECTED,
     excludes=list(docblocks.ELSEWHERE),
     fixtures=["page_folder"],
 ).pytest()

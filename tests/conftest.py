@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 
 if os.environ.get("LOSSKIT_TYPECHECK") == "1":
     # Shapes in annotations, checked at run time: before anything else imports the packages.
@@ -52,3 +55,29 @@ def core_only(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(registry, name, getattr(registry, name))  # put back afterwards
     monkeypatch.setattr(registry, "_LOCAL", {})
     registry.refresh(plugins=["lab"])
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Callable[[Sequence[object], str], None]:
+    """``refused(argv, message)``: the command ends with one line that holds ``message``, and code 1."""
+    from losskit.cli import main
+
+    def check(argv: Sequence[object], message: str) -> None:
+        capsys.readouterr()
+        assert main([str(word) for word in argv]) == 1
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+
+    return check
+
+
+@pytest.fixture
+def process_group(tmp_path: Path) -> Iterator[None]:
+    """A process group of this process alone."""
+    if not dist.is_gloo_available():
+        pytest.skip("torch was built without gloo")
+    store = (tmp_path / "store").as_uri()
+    dist.init_process_group("gloo", init_method=store, rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()

@@ -45,15 +45,7 @@ def hidden(text: str) -> list[str]:
 
 def collected() -> set[str]:
     """Pages that pytest takes blocks from: the patterns of the root conftest, in the paths it tests."""
-    patterns = (
-        "README.md",
-        "CONTRIBUTING.md",
-        "docs/*.md",
-        "docs/*/*.md",
-        "packages/*/README.md",
-        "examples/*/README.md",
-    )
-    return {place(p) for pattern in patterns for p in ROOT.glob(pattern) if is_page(p)}
+    return {place(p) for pattern in docblocks.COLLECTED for p in ROOT.glob(pattern) if is_page(p)}
 
 
 def test_every_page_with_a_block_is_collected() -> None:
@@ -64,8 +56,7 @@ def test_every_page_with_a_block_is_collected() -> None:
     for path in ("packages", "docs", "README.md", "CONTRIBUTING.md", "examples/*/README.md"):
         assert f'"{path}"' in paths
     conftest = (ROOT / "conftest.py").read_text(encoding="utf-8")
-    for pattern in ("README.md", "CONTRIBUTING.md", "docs/*.md", "docs/*/*.md"):
-        assert f'"{pattern}"' in conftest
+    assert "patterns=docblocks.COLLECTED" in conftest
 
 
 def test_each_block_is_of_a_kind_that_is_tested_and_none_is_lost() -> None:

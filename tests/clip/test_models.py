@@ -6,6 +6,7 @@ import socket
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import open_clip
 import pytest
@@ -87,10 +88,8 @@ def test_offline_a_tokenizer_that_would_be_fetched_fails_at_once() -> None:
 def test_a_text_tower_whose_layout_is_fetched_is_no_random_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def create_model(*_: Any, **__: Any) -> Any:
-        raise OSError("We couldn't connect")
-
-    monkeypatch.setattr(open_clip, "create_model", create_model)
+    offline = mock.Mock(side_effect=OSError("We couldn't connect"))
+    monkeypatch.setattr(open_clip, "create_model", offline)
     with pytest.raises(WeightsError, match=r"what random weights need of model .* We couldn't"):
         load_model("roberta-ViT-B-32", "random")
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from docblocks import assert_shown
 from doccommands import TOY
+from processes import run_python
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -35,3 +37,17 @@ def train_toy(tmp_path, monkeypatch):
         return rows
 
     return train
+
+
+@pytest.fixture
+def run_random(tmp_path):
+    """Run ``examples/NAME/run.py`` with random weights, and check what its README shows of that."""
+
+    def run(name, steps):
+        script = EXAMPLES / name / "run.py"
+        done = run_python(script, "--steps", steps, "--out", tmp_path, "--weights", "random")
+        assert done.returncode == 0, done.stderr
+        assert_shown(script.with_name("README.md"), done.stdout)
+        return done.stdout
+
+    return run

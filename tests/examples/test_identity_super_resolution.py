@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from docblocks import assert_shown
 from PIL import Image
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "identity-super-resolution" / "run.py"
 
-
-def test_runs(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, SCRIPT, "--steps", "12", "--out", tmp_path, "--weights", "random"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "its weights are RANDOM" in done.stdout
-    assert_shown(SCRIPT.with_name("README.md"), done.stdout)
+def test_runs(run_random: Callable[[str, str], str], tmp_path: Path) -> None:
+    assert "its weights are RANDOM" in run_random("identity-super-resolution", "12")
     report = json.loads((tmp_path / "history.json").read_text())
     assert report["weights"] == "random"
     assert set(report["steps"][0]) == {"loss_charbonnier", "loss_id", "identity_crop"}

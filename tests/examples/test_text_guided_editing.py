@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import csv
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from docblocks import assert_shown
 from PIL import Image
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "text-guided-editing" / "run.py"
 
-
-def test_runs(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, SCRIPT, "--steps", "3", "--out", tmp_path, "--weights", "random"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "CLIP's weights are RANDOM" in done.stdout
-    assert_shown(SCRIPT.with_name("README.md"), done.stdout)
+def test_runs(run_random: Callable[[str, str], str], tmp_path: Path) -> None:
+    assert "CLIP's weights are RANDOM" in run_random("text-guided-editing", "3")
     rows = list(csv.DictReader((tmp_path / "log.csv").read_text().splitlines()))
     assert len(rows) == 3
     names = {"loss_clip_directional", "loss_clip", "loss_l1"}

@@ -6,22 +6,10 @@ import contextlib
 
 import pytest
 import torch
-import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from losskit_gan.model.engine import PlainEngine, frozen
-
-
-@pytest.fixture
-def alone(tmp_path):
-    """A process group of one."""
-    if not dist.is_gloo_available():
-        pytest.skip("torch was built without gloo")
-    store = (tmp_path / "store").as_uri()
-    dist.init_process_group("gloo", init_method=store, rank=0, world_size=1)
-    yield
-    dist.destroy_process_group()
 
 
 class Called(nn.Module):
@@ -34,7 +22,7 @@ class Called(nn.Module):
 
 
 @pytest.mark.parametrize("compiled", ["no", "inside", "outside"])
-def test_only_the_updated_network_is_run_through_its_wrapper(alone, monkeypatch, compiled):
+def test_only_the_updated_network_is_run_through_its_wrapper(process_group, monkeypatch, compiled):
     network = Called()
     inside = torch.compile(network, backend="eager") if compiled == "inside" else network
     wrapper = DistributedDataParallel(inside)

@@ -101,27 +101,12 @@ def test_fake_images_in_half_precision():
     assert value.dtype == torch.float32
 
 
-@pytest.mark.parametrize(
-    ("call", "error", "message"),
-    [
-        (
-            lambda: GradientPenaltyLoss(norm_mode="channel"),
-            ValueError,
-            "norm_mode must be one of pixel, HWC, not 'channel'",
-        ),
-        (lambda: GradientPenaltyLoss(reduction="avg"), ValueError, "reduction must be one of"),
-        (
-            lambda: gradient_penalty_loss(nn.Tanh(), torch.ones(2, 3), torch.ones(1, 3)),
-            ValueError,
-            r"real_data and fake_data must have one shape, not \(2, 3\) and \(1, 3\)",
-        ),
-        (
-            lambda: gradient_penalty_loss(nn.Tanh(), torch.ones(2, 3), None),
-            TypeError,
-            "fake_data must be a tensor",
-        ),
-    ],
-)
-def test_bad_arguments(call, error, message):
-    with pytest.raises(error, match=message):
-        call()
+def test_bad_arguments():
+    with pytest.raises(ValueError, match="norm_mode must be one of pixel, HWC, not 'channel'"):
+        GradientPenaltyLoss(norm_mode="channel")
+    with pytest.raises(ValueError, match="reduction must be one of"):
+        GradientPenaltyLoss(reduction="avg")
+    with pytest.raises(ValueError, match=r"must have one shape, not \(2, 3\) and \(1, 3\)"):
+        gradient_penalty_loss(nn.Tanh(), torch.ones(2, 3), torch.ones(1, 3))
+    with pytest.raises(TypeError, match="fake_data must be a tensor"):
+        gradient_penalty_loss(nn.Tanh(), torch.ones(2, 3), None)

@@ -67,6 +67,13 @@ def _value_and_gradient(penalty, network, autocast=None, scale=1.0):
     return value.detach(), torch.cat(rows) / scale
 
 
+def _assert_same_under_autocast(penalty, network, dtype):
+    expected, expected_gradient = _value_and_gradient(penalty, network)
+    value, gradient = _value_and_gradient(penalty, network, dtype, scale=65536.0)
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(gradient, expected_gradient)
+
+
 @pytest.fixture(scope="module")
 def compiled():
     """A discriminator with a compiled graph, which nobody can differentiate twice."""
@@ -96,11 +103,7 @@ def test_compiled_discriminator_gives_the_eager_value(name, compiled):
 @pytest.mark.parametrize("name", {**SECOND_ORDER, **FINITE})
 def test_penalties_are_in_full_precision_under_autocast(name, dtype):
     """Even under the first scale that a gradient scaler tries: nothing of theirs can overflow."""
-    penalty, network = ALL[name], _network()
-    expected, expected_gradient = _value_and_gradient(penalty, network)
-    value, gradient = _value_and_gradient(penalty, network, dtype, scale=65536.0)
-    torch.testing.assert_close(value, expected)
-    torch.testing.assert_close(gradient, expected_gradient)
+    _assert_same_under_autocast(ALL[name], _network(), dtype)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -189,10 +192,7 @@ def test_path_lengths_are_in_full_precision_under_autocast(dtype):
     def penalty(net):
         return GeneratorPathRegularizer()(net, 4)
 
-    expected, expected_gradient = _value_and_gradient(penalty, generator)
-    value, gradient = _value_and_gradient(penalty, generator, dtype, scale=65536.0)
-    torch.testing.assert_close(value, expected)
-    torch.testing.assert_close(gradient, expected_gradient)
+    _assert_same_under_autocast(penalty, generator, dtype)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -25,6 +25,15 @@ from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
 
 ROOT = Path(__file__).parents[2]
+#: Where pytest looks for blocks; single files and folders, as its own patterns have no ``**``.
+COLLECTED = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/*.md",
+    "docs/*/*.md",
+    "packages/*/README.md",
+    "examples/*/README.md",
+)
 #: Pages whose blocks are tests, and the one that a test of its own runs as a whole.
 PATTERNS = ("README.md", "packages/*/README.md", "examples/*/README.md", "docs/**/*.md")
 ELSEWHERE = {"docs/authoring.md": "tests/core/scaffold/test_authoring.py"}

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from processes import run_python
+from toyruns import write_images
 
 
 def _same(left: Any, right: Any, path: str = "") -> None:
@@ -49,21 +46,13 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
     if not torch.distributed.is_gloo_available():
         pytest.skip("torch was built without gloo")
     folder = tmp_path_factory.mktemp("ranks")
-    (folder / "images").mkdir()
-    for index in range(7):
-        pixels = np.random.default_rng(index).integers(0, 256, (10, 9, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / "images" / f"{index}.png")
+    write_images(folder / "images", 7, 10, 9)
 
     def run(jobs: list[dict[str, Any]]) -> tuple[Path, dict[str, list[Any]], str]:
-        done = subprocess.run(
-            [sys.executable, str(Path(__file__).with_name("two_ranks.py"))],
+        done = run_python(
+            Path(__file__).with_name("two_ranks.py"),
             cwd=folder,
             input=json.dumps([{"world": 2, "event": None, **job} for job in jobs]),
-            capture_output=True,
-            text=True,
-            timeout=250,
-            check=False,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         assert done.returncode == 0, done.stderr[-3000:]
         lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]

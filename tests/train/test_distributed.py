@@ -11,16 +11,13 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from PIL import Image
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -31,7 +28,7 @@ from losskit_gan.penalties.path_length import GeneratorPathRegularizer
 from losskit_gan.penalties.r1 import R1GradientPenalty
 from losskit_train.config.training import load_train_config
 from losskit_train.results.inference import generator_of
-from losskit_train.run import checkpoints, state
+from losskit_train.run import checkpoints, resume
 from losskit_train.run.fabric import make_fabric
 from losskit_train.run.loop import Trainer
 from losskit_train.run.setup import set_up
@@ -99,57 +96,22 @@ class _Called:
         return self.generator(self.noise, return_latents=return_latents)
 
 
-NETS = """
-import torch
-from torch import nn
-
-class G(nn.Module):
-    latent_dim = 3
-
-    def __init__(self, norm=False):
-        super().__init__()
-        self.mapping = nn.Linear(3, 5)
-        self.norm = nn.BatchNorm1d(5) if norm else nn.Identity()
-        self.image = nn.Linear(5, 3 * 4 * 4)
-
-    def forward(self, noise=None, num_batches=0, return_latents=False):
-        if noise is None:  # as path lengths of its own passes ask for
-            latent = self.mapping(torch.randn(num_batches, 3)).tanh()
-            images = self.image(self.norm(latent)).sin().reshape(-1, 3, 4, 4).clone()
-            return {"fake_img": images, "latent": latent}
-        latent = self.mapping(noise).tanh()
-        images = self.image(self.norm(latent)).sin().reshape(-1, 3, 4, 4).clone()
-        return (images, latent) if return_latents else images
-
-class D(nn.Sequential):
-    def __init__(self, norm=False):
-        after = nn.BatchNorm2d(4) if norm else nn.Identity()
-        first = nn.Conv2d(3, 4, 3, bias=not norm)
-        super().__init__(first, after, nn.Softplus(), nn.Conv2d(4, 1, 2))
-"""
-
-
 def _config(**changes):
-    data_info = {"discriminator": "disc", "real_data": "real_imgs"}
+    terms = {"discriminator": "disc", "real_data": "real_imgs"}
     path = {"fake_imgs": "fake_imgs", "latents": "latents"}
     logits = {"real_logits": "disc_pred_real", "fake_logits": "disc_pred_fake"}
     base = {
         "steps": 6,
         "model": {
-            "generator": {"type": "usernets:G", "norm": True},
-            "discriminator": {"type": "usernets:D", "norm": True},
+            "generator": {"type": "two_ranks:FromNoise", "size": 4, "norm": True},
+            "discriminator": {"type": "two_ranks:Judge", "norm": True},
             "ema": 0.9,
         },
         "gan_loss": {"type": "GANLoss", "gan_type": "hinge"},
         "disc_auxiliary_loss": [
-            {
-                "type": "R1GradientPenalty",
-                "norm_mode": "HWC",
-                "interval": 2,
-                "data_info": data_info,
-            },
+            {"type": "R1GradientPenalty", "norm_mode": "HWC", "interval": 2, "data_info": terms},
             {"type": "LeCamLoss", "sync": False, "data_info": logits},
-            {"type": "FiniteDifferenceR1", "data_info": data_info},
+            {"type": "FiniteDifferenceR1", "data_info": terms},
         ],
         "gen_auxiliary_loss": [
             {"type": "GeneratorPathRegularizer", "loss_weight": 2.0, "data_info": path},
@@ -203,8 +165,8 @@ def _one_update(rank, world, strategy, out):
     for player in trainer.optimizers:
         network = trainer.engine.raw(getattr(trainer.model, player))
         spread = {name: p.grad for name, p in network.named_parameters()}
-        gradients[player] = state.whole(spread)
-    made = state.gather(trainer)
+        gradients[player] = resume.whole(spread)
+    made = resume.gather(trainer)
     if rank == 0:
         checkpoints.save(out, 1, made, keep=1)
     return {"gradients": gradients, **{k: made[k] for k in ("networks", "ema", "optimizers")}}
@@ -229,7 +191,7 @@ def _train(rank, world, strategy, out, moment):
     networks = {name: getattr(trainer.model, name) for name in trainer.optimizers}
     networks["ema"] = trainer.ema.module
     learnt = {name: dict(net.named_parameters()) for name, net in networks.items()}
-    torch.save(state.whole(learnt), out / f"rank-{rank}.pt")
+    torch.save(resume.whole(learnt), out / f"rank-{rank}.pt")
 
 
 def _together(store, job):
@@ -313,23 +275,14 @@ def _main(folder):
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
     """The folder with what two processes left, and how each pair of them ended."""
+    from processes import run_python  # this file is a script too, which finds no tests/support
+    from toyruns import write_images
+
     if not dist.is_gloo_available():
         pytest.skip("torch was built without gloo")
     folder = tmp_path_factory.mktemp("ranks")
-    (folder / "usernets.py").write_text(NETS)
-    (folder / "images").mkdir()
-    for index in range(7):
-        pixels = np.random.default_rng(index).integers(0, 256, (6, 5, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / "images" / f"{index}.png")
-    done = subprocess.run(
-        [sys.executable, __file__, str(folder)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    write_images(folder / "images", 7, 6, 5)
+    done = run_python(__file__, folder, cwd=folder, timeout=400)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder, json.loads((folder / "codes.json").read_text()), done.stderr
 
@@ -352,7 +305,7 @@ def test_an_update_of_the_trainer_equals_the_joint_batchs(ran, strategy, monkeyp
     folder, codes, errors = ran
     assert codes[f"{strategy}-update"] == [0, 0], errors[-3000:]
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.syspath_prepend(Path(__file__).parent)
     joint = _one_update(0, 1, "auto", folder / "joint")
     for made in _loaded(folder, strategy):
         for key in ("gradients", "networks", "ema"):
@@ -367,7 +320,6 @@ def test_an_update_of_the_trainer_equals_the_joint_batchs(ran, strategy, monkeyp
     torch.testing.assert_close(
         dict(generator.double().state_dict()), dict(joint["ema"]), atol=1e-6, rtol=1e-6
     )
-    sys.modules.pop("usernets", None)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

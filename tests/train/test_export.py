@@ -5,53 +5,45 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import onnxruntime
 import pytest
 import safetensors
 import safetensors.torch
 import torch
+import toyruns
 import yaml
-from PIL import Image
 
 import losskit_train.config.training
 import losskit_train.run.loop
 from losskit.cli import main
 from losskit_train.networks import DCGANGenerator
 
-NETWORK = {"type": "DCGANGenerator", "image_size": 8, "latent_dim": 4, "channels": 4}
-CONFIG = {
-    "out": "run",
-    "steps": 2,
-    "model": {
-        "ema": 0.5,
-        "generator": NETWORK,
-        "discriminator": {"type": "ResidualDiscriminator", "image_size": 8, "channels": 4},
-    },
-    "gan_loss": {"type": "GANLoss", "gan_type": "hinge"},
-    "data": {"images": "images", "size": 8, "batch_size": 2},
-    "logging": {"tensorboard": False, "every": 1, "checkpoint_every": 0, "samples_every": 0},
-    "fabric": {"accelerator": "cpu"},
-}
+CONFIG = {**toyruns.CONFIG, "model": {**toyruns.CONFIG["model"], "ema": 0.5}}
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    Path("c.yaml").write_text(yaml.safe_dump(CONFIG))
-    Path("images").mkdir()
-    for index in range(3):
-        pixels = np.random.default_rng(index).integers(0, 256, (9, 9, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(f"images/{index}.png")
+    toyruns.write_run(CONFIG)
     assert main(["train", "c.yaml", "--quiet"]) == 0
     return Path("run")
 
 
 def network_of(state: dict[str, torch.Tensor]) -> torch.nn.Module:
     """As somebody does who has the weights and the network, and no losskit config."""
-    network = DCGANGenerator(**{k: v for k, v in NETWORK.items() if k != "type"})
+    network = DCGANGenerator(**{k: v for k, v in toyruns.GENERATOR.items() if k != "type"})
     network.load_state_dict(state)
     return network.eval()
+
+
+def assert_gives(path, kind, given, expected, atol):
+    """An exported graph makes the same images of ``given``, its only input."""
+    if kind == "onnx":
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        (made,) = session.run(None, {session.get_inputs()[0].name: given.numpy()})
+        torch.testing.assert_close(torch.from_numpy(made), expected, atol=atol, rtol=1e-4)
+    else:
+        torch.testing.assert_close(torch.export.load(path).module()(given), expected)
 
 
 @torch.no_grad()
@@ -65,7 +57,7 @@ def test_weights_load_in_plain_pytorch(run, capsys):
     state = safetensors.torch.load_file("run/generator.safetensors")
     torch.testing.assert_close(network_of(state)(noise), expected)
     with safetensors.safe_open("run/generator.safetensors", "pt") as file:
-        assert json.loads(file.metadata()["losskit"])["generator"] == NETWORK
+        assert json.loads(file.metadata()["losskit"])["generator"] == toyruns.GENERATOR
     assert main(["export", "run", "--kind", "torch", "--no-ema", "--out", "a/last.pth"]) == 0
     state = torch.load("a/last.pth", weights_only=True)
     torch.testing.assert_close(network_of(state)(noise), last)
@@ -83,12 +75,7 @@ def test_graphs_give_the_same_images_for_any_batch(run, kind, capsys):
         noise = torch.randn(size, 4)
         with torch.no_grad():
             expected = generator(noise)
-        if kind == "onnx":
-            session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-            (images,) = session.run(None, {"noise": noise.numpy()})
-            torch.testing.assert_close(torch.from_numpy(images), expected, atol=1e-5, rtol=1e-4)
-        else:
-            torch.testing.assert_close(torch.export.load(path).module()(noise), expected)
+        assert_gives(path, kind, noise, expected, atol=1e-5)
 
 
 def test_what_is_missing_is_one_line(run, capsys, monkeypatch):
@@ -161,9 +148,4 @@ def test_graphs_of_images_take_other_sizes(tmp_path, monkeypatch, capsys, kind):
         image = torch.rand(batch, 3, height, width)
         with torch.no_grad():
             expected = generator(image)
-        if kind == "onnx":
-            session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-            (made,) = session.run(None, {"lq": image.numpy()})
-            torch.testing.assert_close(torch.from_numpy(made), expected, atol=1e-4, rtol=1e-4)
-        else:
-            torch.testing.assert_close(torch.export.load(path).module()(image), expected)
+        assert_gives(path, kind, image, expected, atol=1e-4)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from processes import run_python
 
 from losskit.errors import ConfigError
 from losskit_train.config.training import load_train_config
@@ -246,16 +246,8 @@ def test_killed_at_any_moment_a_resumed_run_ends_bit_for_bit_the_same(folder, sa
         ("step", 4),
         ("none", 0),
     ]
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER],
-        input=json.dumps([config(**STATEFUL, out="killed"), moments]),
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        timeout=200,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    plan = json.dumps([config(**STATEFUL, out="killed"), moments])
+    done = run_python("-c", DRIVER, input=plan, cwd=folder)
     codes = [line.split()[-1] for line in done.stdout.splitlines()]
     assert codes == ["-9"] * (len(moments) - 1) + ["0"], done.stdout + done.stderr
     killed = checkpoints.load(checkpoints.find(Path("killed")))
@@ -690,17 +682,9 @@ def test_the_command_starts_processes_with_random_numbers_of_their_own(folder):
     (folder / "usernets.py").write_text(nets)
     (folder / "two.py").write_text(TWO)
     (folder / "c.yaml").write_text(yaml.safe_dump({**config(), "allow_import": False}))
-    command = [sys.executable, "two.py", "train", "c.yaml", "--quiet", "accumulate=2"]
-    command += ["--allow-import"]
-    done = subprocess.run(
-        [*command, "--devices", "2", "--strategy", "ddp", "steps=5"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=250,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    command = ["two.py", "train", "c.yaml", "--quiet", "accumulate=2", "--allow-import"]
+    command += ["--devices", "2", "--strategy", "ddp", "steps=5"]
+    done = run_python(*command, cwd=folder)
     assert done.returncode == 0, done.stderr[-2000:]
     state = checkpoints.load(checkpoints.find(folder / "run"))
     assert len(state["ranks"]) == 2
@@ -767,13 +751,7 @@ def test_a_sigterm_to_each_process_saves_the_step(folder):
 
     (folder / "to_all.py").write_text(TO_ALL)
     data = {**config()["data"], "workers": 2}
-    done = subprocess.run(
-        [sys.executable, "to_all.py", json.dumps(config(data=data, steps=200))],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    plan = json.dumps(config(data=data, steps=200))
+    done = run_python("to_all.py", plan, cwd=folder)
     assert done.stdout.split("\n")[:2] == ["2", "Stopped stopped at step 3"], done.stderr[-2000:]
     assert checkpoints.load(checkpoints.find(folder / "run"))["step"] == 3

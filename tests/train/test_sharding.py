@@ -6,23 +6,17 @@ import io
 
 import pytest
 import torch
-import torch.distributed as dist
 from torch import nn
 
 from losskit_train.run import sharding
 
 
 @pytest.fixture
-def mesh(tmp_path):
+def mesh(process_group):
     """One machine of one process."""
-    if not dist.is_gloo_available():
-        pytest.skip("torch was built without gloo")
     from torch.distributed.device_mesh import init_device_mesh
 
-    store = (tmp_path / "store").as_uri()
-    dist.init_process_group("gloo", init_method=store, rank=0, world_size=1)
-    yield init_device_mesh("cpu", (1, 1), mesh_dim_names=("machines", "processes"))
-    dist.destroy_process_group()
+    return init_device_mesh("cpu", (1, 1), mesh_dim_names=("machines", "processes"))
 
 
 def network(seed):

@@ -42,18 +42,23 @@ class Upsampler(nn.Module):
 
 
 class FromNoise(nn.Module):
-    """A generator whose latents path lengths act on, and which keeps averages."""
+    """A generator whose latents path lengths act on; with ``norm`` it keeps averages."""
 
     latent_dim = 3
 
-    def __init__(self):
+    def __init__(self, size=8, norm=True):
         super().__init__()
-        self.mapping, self.norm = nn.Linear(3, 5), nn.BatchNorm1d(5)
-        self.image = nn.Linear(5, 3 * 8 * 8)
+        self.size = size
+        self.mapping = nn.Linear(3, 5)
+        self.norm = nn.BatchNorm1d(5) if norm else nn.Identity()
+        self.image = nn.Linear(5, 3 * size * size)
 
-    def forward(self, noise, return_latents=False):
-        latent = self.mapping(noise).tanh()
-        images = self.image(self.norm(latent)).sin().reshape(-1, 3, 8, 8).clone()
+    def forward(self, noise=None, num_batches=0, return_latents=False):
+        own = noise is None  # as path lengths of its own passes ask for
+        latent = self.mapping(torch.randn(num_batches, 3) if own else noise).tanh()
+        images = self.image(self.norm(latent)).sin().reshape(-1, 3, self.size, self.size).clone()
+        if own:
+            return {"fake_img": images, "latent": latent}
         return (images, latent) if return_latents else images
 
 
@@ -62,12 +67,13 @@ class Judge(nn.Sequential):
 
     def __init__(self, norm=False):
         after = nn.BatchNorm2d(4) if norm else nn.Identity()
-        super().__init__(nn.Conv2d(3, 4, 3), after, nn.Softplus(), nn.Conv2d(4, 1, 2))
+        first = nn.Conv2d(3, 4, 3, bias=not norm)
+        super().__init__(first, after, nn.Softplus(), nn.Conv2d(4, 1, 2))
 
 
 def _arm(event, rank):
     """Let this rank meet what the job has for it."""
-    from losskit_train.run import checkpoints, loop, state
+    from losskit_train.run import checkpoints, loop, resume
 
     if event is None or rank not in event["ranks"]:
         return
@@ -114,7 +120,7 @@ def _arm(event, rank):
     owner, name, how, *details = {
         "step": (loop.Trainer, "_one_step", counting, True, always),  # a step is done
         "update": (model, "generator_outputs", counting, False, always),  # one player's update is
-        "gather": (state, "_own", counting, False, always),  # in the middle of a state's making
+        "gather": (resume, "_own", counting, False, always),  # in the middle of a state's making
         "half": (checkpoints, "write_atomically", half_written),
         "seal": (checkpoints, "write_atomically", counting, True, seals),  # without its state
         "prune": (checkpoints, "_prune", counting, False, always),  # old ones are still there
@@ -125,7 +131,7 @@ def _arm(event, rank):
 
 def _train(job, rank):
     from losskit_train.config.training import load_train_config
-    from losskit_train.run import state
+    from losskit_train.run import resume
     from losskit_train.run.interrupt import Stopped
     from losskit_train.run.loop import Trainer
 
@@ -140,7 +146,7 @@ def _train(job, rank):
     networks = {name: getattr(trainer.model, name) for name in trainer.optimizers}
     networks["ema"] = trainer.ema.module
     learnt = {name: dict(network.named_parameters()) for name, network in networks.items()}
-    torch.save(state.whole(learnt), f"{job['name']}-{rank}.pt")
+    torch.save(resume.whole(learnt), f"{job['name']}-{rank}.pt")
     return 0
 
 

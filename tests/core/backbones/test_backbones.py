@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -684,10 +685,7 @@ def build_declining() -> Declines:
 def test_who_asks_to_compile_shares_with_who_does_not_where_the_network_declines(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def no_compiler(*args: object, **kwargs: object) -> None:
-        raise AssertionError("compiled")
-
-    monkeypatch.setattr(torch, "compile", no_compiler)
+    monkeypatch.setattr(torch, "compile", mock.Mock(side_effect=AssertionError("compiled")))
     plain = shared_backbone(build_declining, layers=("a",))
     asking = shared_backbone(build_declining, layers=("b",), compile=True)
     bf16 = shared_backbone(build_declining, layers=("b",), compile=True, precision="bf16")

@@ -53,6 +53,14 @@ def install(losskit_plugins: PluginSandbox) -> Callable[..., None]:  # noqa: F81
     return losskit_plugins.install
 
 
+@pytest.fixture
+def targets(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """An importable module, ``hook_targets``, for what a spec is to find."""
+    module = ModuleType("hook_targets")
+    monkeypatch.setitem(sys.modules, "hook_targets", module)
+    return module
+
+
 def test_losskit_losses(install: Callable[..., None]) -> None:
     spec = losskit.LossSpec("MineLoss", "losskit.losses.pixel:L1Loss", tags=("mine",))
     install("mine", losses=[spec])
@@ -78,14 +86,10 @@ def configure(parser) -> None:
 
 
 def test_losskit_commands(
-    install: Callable[..., None],
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    install: Callable[..., None], targets: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    module = ModuleType("hooks_commands")
-    module.configure = configure  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "hooks_commands", module)
-    target = "hooks_commands:configure"
+    targets.configure = configure  # type: ignore[attr-defined]
+    target = "hook_targets:configure"
     install("mine", commands=[losskit.CommandSpec(n, target, "Shout.") for n in ("shout", "list")])
     assert main(["shout", "hello"]) == 0
     assert capsys.readouterr().out == "HELLO\n"
@@ -96,28 +100,22 @@ def test_losskit_commands(
 
 
 def test_losskit_presets(
-    install: Callable[..., None],
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    install: Callable[..., None], targets: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    module = ModuleType("hooks_presets")
-    module.plain = lambda weight=1.0: {"terms": [{"type": "L1Loss", "loss_weight": weight}]}  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "hooks_presets", module)
-    install("mine", presets=[losskit.PresetSpec("plain", "hooks_presets:plain", "L1 alone.")])
+    targets.plain = lambda weight=1.0: {"terms": [{"type": "L1Loss", "loss_weight": weight}]}  # type: ignore[attr-defined]
+    install("mine", presets=[losskit.PresetSpec("plain", "hook_targets:plain", "L1 alone.")])
     assert main(["presets", "mine/plain", "weight=3"]) == 0
     assert "loss_weight: 3" in capsys.readouterr().out
     assert main(["presets", "plain", "wieght=3"]) == 1
     assert "did you mean 'weight'" in capsys.readouterr().err
 
 
-def test_losskit_backbones(install: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_losskit_backbones(install: Callable[..., None], targets: ModuleType) -> None:
     from losskit.backbones import FeatureNetwork
     from losskit.backbones.families import BackboneRecipe, backbone_recipe
 
-    module = ModuleType("hooks_backbones")
-    module.recipe = lambda name, weights: BackboneRecipe(FeatureNetwork, (name, weights))  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "hooks_backbones", module)
-    install("mine", backbones=[losskit.BackboneSpec("tiny", "hooks_backbones:recipe", "Tiny.")])
+    targets.recipe = lambda name, weights: BackboneRecipe(FeatureNetwork, (name, weights))  # type: ignore[attr-defined]
+    install("mine", backbones=[losskit.BackboneSpec("tiny", "hook_targets:recipe", "Tiny.")])
     assert [spec.namespace for spec in losskit.list_backbones()] == ["mine"]
     assert backbone_recipe("tiny/one", "random").args == ("one", "random")
     with pytest.raises(losskit.LosskitError, match="no known family; did you mean 'tiny'"):

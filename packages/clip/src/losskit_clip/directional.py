@@ -9,14 +9,14 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from losskit.losses.base import Loss
-from losskit.losses.checks import check_number, check_rgb
-from losskit.losses.data_range import DataRange, RangeCheck, parse_data_range
+from losskit.backbones.trunk import Mode, Precision
+from losskit.losses.checks import check_number
+from losskit.losses.data_range import DataRange
 from losskit.losses.reduction import Reduction, check_reduction, check_same_shape, reduce
-from losskit_clip.models import Tokenizer, check_model
-from losskit_clip.preprocess import ClipPreprocess
-from losskit_clip.prompts import Templates, TextEncoder, both_towers
-from losskit_clip.towers import Precision, Preprocess
+from losskit_clip.models import Tokenizer
+from losskit_clip.prompts import Templates, TextEncoder
+from losskit_clip.tower_loss import TowerLoss
+from losskit_clip.towers import Preprocess, one_reading
 
 
 def clip_directional_loss(
@@ -71,7 +71,7 @@ def _check_eps(eps: float) -> None:
     check_number("eps", eps, above=0)  # a change of 0 has no direction
 
 
-class CLIPDirectionalLoss(Loss):
+class CLIPDirectionalLoss(TowerLoss):
     """Cosine distance between the change from ``source`` to ``pred`` and the change that texts describe.
 
     Args:
@@ -118,32 +118,17 @@ class CLIPDirectionalLoss(Loss):
         channels_last: bool = False,
         compile: bool = False,
     ) -> None:
-        super().__init__()
-        check_reduction(reduction)
         _check_eps(eps)
-        model, weights = check_model(model, weights)
-        self.backbone, self.encoder = both_towers(
-            model,
-            weights,
-            templates=templates,
-            tokenizer=tokenizer,
-            preprocess=preprocess,
-            data_range=data_range,
-            precision=precision,
-            channels_last=channels_last,
-            compile=compile,
-        )
+        mode = Mode(None, precision, channels_last, compile)
+        with one_reading():
+            super().__init__(model, weights, preprocess, data_range, mode, reduction)
+            self.encoder = TextEncoder(model, weights, templates=templates, tokenizer=tokenizer)
         self.direction: Tensor
         direction = text_direction(self.encoder, target_text, source_text)
         self.register_buffer("direction", direction, persistent=False)
         if free_text:
             self.encoder.free()
         self.eps = eps
-        self.reduction: Reduction = reduction
-        checked = isinstance(self.backbone.mode.transform, ClipPreprocess)
-        self._range = (
-            RangeCheck(parse_data_range(data_range), "CLIPDirectionalLoss") if checked else None
-        )
 
     def forward(
         self, pred: Float[Tensor, "b 3 h w"], source: Float[Tensor, "b 3 h w"]
@@ -161,11 +146,7 @@ class CLIPDirectionalLoss(Loss):
             ValueError: the shapes differ, or are not ``(b, 3, h, w)``.
             TypeError: an image is no floating-point tensor.
         """
-        check_rgb("pred", pred)
-        check_rgb("source", source)
-        check_same_shape(pred, source, "pred and source")
-        if self._range is not None:
-            self._range(pred=pred, source=source)
+        self.check(pred=pred, source=source)
         return clip_directional_loss(
             self.backbone.features(pred)["embedding"],
             self.backbone.features(source, grad=False)["embedding"],

@@ -24,6 +24,11 @@ def tiny_clip() -> Any:
         ).eval()
 
 
+def _pair(other: str, *size: int) -> dict[str, torch.Tensor]:
+    batch, height, width = size
+    return {name: torch.rand(batch, 3, height, width) for name in ("pred", other)}
+
+
 def text(batch: int = 2, height: int = 16, width: int = 16) -> Example:
     """Images, and prompts given once."""
     return Example(
@@ -37,10 +42,7 @@ def directional(batch: int = 2, height: int = 16, width: int = 16) -> Example:
     """Edited images and the images they came from."""
     return Example(
         arguments={"target_text": "sketch", "templates": None, "model": tiny_clip()},
-        inputs={
-            "pred": torch.rand(batch, 3, height, width),
-            "source": torch.rand(batch, 3, height, width),
-        },
+        inputs=_pair("source", batch, height, width),
         frozen=("source",),
     )
 
@@ -49,10 +51,7 @@ def image(batch: int = 2, height: int = 16, width: int = 16) -> Example:
     """Two batches of images."""
     return Example(
         arguments={"layers": {"block0": 1.0, "embedding": 0.1}, "model": tiny_clip()},
-        inputs={
-            "pred": torch.rand(batch, 3, height, width),
-            "target": torch.rand(batch, 3, height, width),
-        },
+        inputs=_pair("target", batch, height, width),
         frozen=("target",),
     )
 
@@ -69,9 +68,6 @@ def patches(batch: int = 2, height: int = 16, width: int = 16) -> Example:
             "templates": None,
             "model": tiny_clip(),
         },
-        inputs={
-            "pred": torch.rand(batch, 3, height, width),
-            "source": torch.rand(batch, 3, height, width),
-        },
+        inputs=_pair("source", batch, height, width),
         frozen=("source",),
     )

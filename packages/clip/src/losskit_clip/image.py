@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from losskit.backbones.trunk import Mode, Precision
 from losskit.errors import nearest
-from losskit.losses.base import Loss
-from losskit.losses.checks import check_layers, check_rgb
-from losskit.losses.data_range import DataRange, RangeCheck, parse_data_range
+from losskit.losses.checks import check_layers
+from losskit.losses.data_range import DataRange
 from losskit.losses.reduction import Reduction, check_reduction, check_same_shape, reduce
-from losskit_clip.preprocess import ClipPreprocess
-from losskit_clip.towers import Precision, Preprocess, image_tower
+from losskit_clip.tower_loss import TowerLoss
+from losskit_clip.towers import Preprocess
 
 Criterion = Literal["cosine", "l1", "mse"]
 _CRITERIA = ("cosine", "l1", "mse")
@@ -68,7 +68,7 @@ def _check_criterion(criterion: str) -> None:
         )
 
 
-class CLIPImageLoss(Loss):
+class CLIPImageLoss(TowerLoss):
     """Distance of two images in CLIP's embedding, or in layers of its image tower.
 
     Args:
@@ -107,24 +107,12 @@ class CLIPImageLoss(Loss):
         channels_last: bool = False,
         compile: bool = False,
     ) -> None:
-        super().__init__()
-        check_reduction(reduction)
         _check_criterion(criterion)
-        self.layers = check_layers({"embedding": 1.0} if layers is None else layers)
-        self.backbone = image_tower(
-            model,
-            weights,
-            layers=self.layers,
-            preprocess=preprocess,
-            data_range=data_range,
-            precision=precision,
-            channels_last=channels_last,
-            compile=compile,
-        )
+        layers = check_layers({"embedding": 1.0} if layers is None else layers)
+        mode = Mode(None, precision, channels_last, compile)
+        super().__init__(model, weights, preprocess, data_range, mode, reduction, layers)
+        self.layers = layers
         self.criterion: Criterion = criterion
-        self.reduction: Reduction = reduction
-        checked = isinstance(self.backbone.mode.transform, ClipPreprocess)
-        self._range = RangeCheck(parse_data_range(data_range), "CLIPImageLoss") if checked else None
 
     def components(
         self, pred: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h w"]
@@ -142,11 +130,7 @@ class CLIPImageLoss(Loss):
             ValueError: the shapes differ, or are not ``(b, 3, h, w)``.
             TypeError: an image is no floating-point tensor.
         """
-        check_rgb("pred", pred)
-        check_rgb("target", target)
-        check_same_shape(pred, target)
-        if self._range is not None:
-            self._range(pred=pred, target=target)
+        self.check(pred=pred, target=target)
         found = self.backbone.features(pred)
         wanted = self.backbone.features(target, grad=False)
         return {

@@ -10,19 +10,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from losskit.losses.base import Loss
+from losskit.backbones.trunk import Mode, Precision
 from losskit.losses.checks import check_rgb
-from losskit.losses.data_range import DataRange, RangeCheck, parse_data_range
-from losskit.losses.reduction import Reduction, check_reduction, check_same_shape, reduce
+from losskit.losses.data_range import DataRange, parse_data_range
+from losskit.losses.reduction import Reduction, check_same_shape, reduce
 from losskit_clip.directional import clip_directional_loss, text_direction
-from losskit_clip.models import Tokenizer, check_model
+from losskit_clip.models import Tokenizer
 from losskit_clip.perspective import check_patches, perspective_patches
-from losskit_clip.prompts import Templates, both_towers
+from losskit_clip.prompts import Templates, TextEncoder
 from losskit_clip.text import clip_text_loss
-from losskit_clip.towers import Precision
+from losskit_clip.tower_loss import TowerLoss
+from losskit_clip.towers import one_reading
 
 
-class CLIPPatchLoss(Loss):
+class CLIPPatchLoss(TowerLoss):
     """A CLIP loss on random crops seen at an angle, which stylises texture rather than content.
 
     With ``source_text``, the crops' change from the whole source image is held against the direction
@@ -80,8 +81,6 @@ class CLIPPatchLoss(Loss):
         channels_last: bool = False,
         compile: bool = False,
     ) -> None:
-        super().__init__()
-        check_reduction(reduction)
         check_patches(num_patches, patch_size, distortion, ("num_patches", "patch_size"))
         if not isinstance(text, str):
             raise TypeError(f"text must be a text, not {text!r}")
@@ -89,18 +88,11 @@ class CLIPPatchLoss(Loss):
             raise ValueError(f"threshold must be a finite number, not {threshold!r}")
         if seed is not None and not isinstance(seed, int):
             raise TypeError(f"seed must be a whole number or None, not {seed!r}")
-        model, weights = check_model(model, weights)
+        mode = Mode(None, precision, channels_last, compile)
+        with one_reading():
+            super().__init__(model, weights, "clip", data_range, mode, reduction)
+            self.encoder = TextEncoder(model, weights, templates=templates, tokenizer=tokenizer)
         self.low, self.high = parse_data_range(data_range)
-        self.backbone, self.encoder = both_towers(
-            model,
-            weights,
-            templates=templates,
-            tokenizer=tokenizer,
-            data_range=data_range,
-            precision=precision,
-            channels_last=channels_last,
-            compile=compile,
-        )
         self.wanted: Tensor
         wanted = (
             self.encoder.texts([text], torch.device("cpu"))
@@ -113,8 +105,6 @@ class CLIPPatchLoss(Loss):
         self.directional = source_text is not None
         self.num_patches, self.patch_size, self.distortion = num_patches, patch_size, distortion
         self.threshold, self.seed, self.calls = threshold, seed, 0
-        self.reduction: Reduction = reduction
-        self._range = RangeCheck((self.low, self.high), "CLIPPatchLoss")
 
     def forward(
         self,
@@ -135,8 +125,7 @@ class CLIPPatchLoss(Loss):
             ValueError: ``source`` is missing or not wanted, or the shapes differ.
             TypeError: an image is no floating-point tensor.
         """
-        check_rgb("pred", pred)
-        self._range(pred=pred)
+        self.check(pred=pred)
         if (source is not None) != self.directional:
             raise ValueError(
                 "source is missing: the loss has a source_text, so it compares changes"

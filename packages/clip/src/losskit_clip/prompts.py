@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from losskit.backbones import Backbone, FeatureCache, stamp_of
 from losskit.errors import nearest
 from losskit.text import one_line
-from losskit_clip.models import Tokenizer, tokenizer_for
-from losskit_clip.towers import image_tower, one_reading, text_tower
+from losskit_clip.models import Tokenizer, check_model, tokenizer_for
+from losskit_clip.towers import text_tower
 
 #: One text, several, or texts with weights.
 Prompts: TypeAlias = str | Sequence[str] | Mapping[str, float]
@@ -108,7 +108,7 @@ class TextEncoder:
     StyleGAN-NADA's text direction.
 
     Args:
-        model: an open_clip name or model, as checked by ``check_model``.
+        model: an open_clip name or model.
         weights: its weights.
         templates: see `fill_templates`.
         tokenizer: for models without one of their own.
@@ -124,12 +124,12 @@ class TextEncoder:
     ) -> None:
         fill_templates("", templates)
         fixed = templates is None or isinstance(templates, str)
-        self.model, self.weights = model, weights
+        self.model, self.weights = check_model(model, weights)
         self.templates: Templates = templates if fixed else tuple(templates or ())
         if tokenizer is not None and not callable(tokenizer):
             raise TypeError(f"tokenizer must be callable with a list of texts, not {tokenizer!r}")
         self.tokenizer = tokenizer
-        self.tower: Backbone | None = text_tower(model, weights)
+        self.tower: Backbone | None = text_tower(self.model, self.weights)
         self._texts: dict[str, Tensor] = {}
         self._tokens = FeatureCache()
         _ENCODERS.add(self)
@@ -217,17 +217,3 @@ class TextEncoder:
         if not texts or not all(isinstance(item, str) for item in texts):
             raise TypeError(f"text must be a string, strings or token ids, not {text!r:.80}")
         return self.texts(texts, device)
-
-
-def both_towers(
-    model: str | nn.Module,
-    weights: str | None,
-    *,
-    templates: Templates,
-    tokenizer: Tokenizer | None,
-    **image_options: Any,
-) -> tuple[Backbone, TextEncoder]:
-    """`image_tower` and ``TextEncoder``, from one reading of the model."""
-    with one_reading():
-        tower = image_tower(model, weights, **image_options)
-        return tower, TextEncoder(model, weights, templates=templates, tokenizer=tokenizer)

@@ -10,16 +10,16 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from losskit.backbones.trunk import Mode, Precision
 from losskit.errors import nearest
-from losskit.losses.base import Loss
-from losskit.losses.checks import check_rgb
-from losskit.losses.data_range import DataRange, RangeCheck, parse_data_range
+from losskit.losses.data_range import DataRange
 from losskit.losses.reduction import Reduction, check_reduction, reduce
 from losskit_clip.clip_model import check_clip_model, styleclip_preprocess
-from losskit_clip.models import Tokenizer, check_model
-from losskit_clip.preprocess import ClipPreprocess, StyleClipPreprocess
-from losskit_clip.prompts import Prompts, Templates, both_towers, weighted_prompts
-from losskit_clip.towers import Precision, Preprocess
+from losskit_clip.models import Tokenizer
+from losskit_clip.preprocess import StyleClipPreprocess
+from losskit_clip.prompts import Prompts, Templates, TextEncoder, weighted_prompts
+from losskit_clip.tower_loss import TowerLoss
+from losskit_clip.towers import Preprocess, one_reading
 
 Pairing = Literal["matched", "all"]
 _PAIRINGS = ("matched", "all")
@@ -93,7 +93,7 @@ def clip_text_loss(
     return reduce((distance * weight.abs()).sum(-1) / weight.abs().sum(), reduction)
 
 
-class CLIPLoss(Loss):
+class CLIPLoss(TowerLoss):
     """Cosine distance of images to texts in CLIP's space.
 
     Texts are given here once (``prompts``), or with every call (``text``). Each is encoded once and
@@ -153,8 +153,6 @@ class CLIPLoss(Loss):
         channels_last: bool = False,
         compile: bool = False,
     ) -> None:
-        super().__init__()
-        check_reduction(reduction)
         if clip_model is not None:
             stands_for = {"preprocess": preprocess != "clip", "pairing": pairing != "matched"}
             check_clip_model(clip_model, {"model": model != _MODEL, **stands_for})
@@ -169,27 +167,18 @@ class CLIPLoss(Loss):
         negative = weighted_prompts(negative_prompts, "negative_prompts")
         if any(value < 0 for value in negative.values()):
             raise ValueError("weights in negative_prompts must be positive: they repel already")
-        model, weights = check_model(model, weights)
         if free_text and not (positive or negative):
             raise ValueError(
                 "free_text=True goes with prompts: texts that come with the call need the text tower"
             )
-        self.backbone, self.encoder = both_towers(
-            model,
-            weights,
-            templates=templates,
-            tokenizer=tokenizer,
-            preprocess=preprocess,
-            data_range=data_range,
-            precision=precision,
-            channels_last=channels_last,
-            compile=compile,
-        )
+        mode = Mode(None, precision, channels_last, compile)
+        with one_reading():
+            super().__init__(model, weights, preprocess, data_range, mode, reduction)
+            self.encoder = TextEncoder(model, weights, templates=templates, tokenizer=tokenizer)
         network: Any = self.backbone.network
         styleclip = isinstance(self.backbone.mode.transform, StyleClipPreprocess)
         self.scale = network.logit_scale / 100 if styleclip else 1.0
         self.pairing: Pairing = pairing
-        self.reduction: Reduction = reduction
         self.has_prompts = bool(positive)
         fixed = [*positive.items(), *((text, -value) for text, value in negative.items())]
         device = torch.device("cpu")
@@ -202,8 +191,6 @@ class CLIPLoss(Loss):
         self.register_buffer("prompt_weights", values, False)
         if free_text:
             self.encoder.free()
-        checked = isinstance(self.backbone.mode.transform, ClipPreprocess)
-        self._range = RangeCheck(parse_data_range(data_range), "CLIPLoss") if checked else None
 
     def forward(
         self,
@@ -224,9 +211,7 @@ class CLIPLoss(Loss):
             ValueError: no text, two sets of them, or numbers that do not match.
             TypeError: ``image`` or ``text`` is of a wrong type.
         """
-        check_rgb("image", image)
-        if self._range is not None:
-            self._range(image=image)
+        self.check(image=image)
         if (text is None) is not self.has_prompts:
             raise ValueError(
                 "text is given with the call, but prompts were given to CLIPLoss: use one of them"

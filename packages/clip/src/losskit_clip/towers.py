@@ -11,12 +11,11 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from losskit.backbones import Backbone, FeatureNetwork, shared_backbone
+from losskit.backbones.trunk import Mode
 from losskit.errors import nearest
-from losskit.losses.data_range import DataRange, parse_data_range
 from losskit_clip.models import check_model, load_model
 from losskit_clip.preprocess import ClipPreprocess, StyleClipPreprocess
 
-Precision = Literal["bf16", "fp16"]
 Preprocess = Literal["clip", "styleclip"] | Callable[[Tensor], Tensor]
 
 
@@ -170,13 +169,10 @@ def text_tower(model: str | nn.Module, weights: str | None) -> Backbone:
 def image_tower(
     model: str | nn.Module,
     weights: str | None,
-    *,
-    layers: Iterable[str] = ("embedding",),
-    preprocess: Preprocess = "clip",
-    data_range: DataRange = 1.0,
-    precision: Precision | None = None,
-    channels_last: bool = False,
-    compile: bool = False,
+    preprocess: Preprocess,
+    span: tuple[float, float],
+    mode: Mode,
+    layers: Iterable[str],
 ) -> Backbone:
     """A handle on the model's image tower.
 
@@ -184,16 +180,15 @@ def image_tower(
         ValueError: the model, its weights, a layer or ``preprocess`` are unknown.
         WeightsError: the weights cannot be had.
     """
-    low, high = parse_data_range(data_range)
     model, weights = check_model(model, weights)
     plain = shared_backbone(build_image_tower, model, weights, layers="embedding")
     tower: Any = plain.network
     if callable(preprocess):
         transform: Callable[[Tensor], Tensor] = preprocess
     elif preprocess == "clip":
-        transform = tower.preprocess((low, high))
+        transform = tower.preprocess(span)
     elif preprocess == "styleclip":
-        transform = StyleClipPreprocess(pool_size=tower.preprocess((low, high)).size[0])
+        transform = StyleClipPreprocess(pool_size=tower.preprocess(span).size[0])
     else:
         raise ValueError(
             f"preprocess must be 'clip', 'styleclip' or a callable, not {preprocess!r}"
@@ -205,7 +200,7 @@ def image_tower(
         weights,
         layers=layers,
         transform=transform,
-        precision=precision,
-        channels_last=channels_last,
-        compile=compile,
+        precision=mode.precision,
+        channels_last=mode.channels_last,
+        compile=mode.compile,
     )

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from losskit.backbones.trunk import Precision
+from losskit.backbones.trunk import Mode, Precision
 from losskit.losses.checks import check_floating, check_maps, check_number
 from losskit.losses.data_range import DataRange
 from losskit.losses.reduction import Reduction, check_reduction, reduce
@@ -211,15 +211,9 @@ class ContextualLoss(FeatureLoss):
         if layer_weights is None:
             layer_weights = {"relu3_4": 1.0}
         layer_weights = check_layer_weights("layer_weights", layer_weights)
+        recipe, mode = find_recipe(backbone, weights), Mode(None, precision, channels_last, compile)
         super().__init__(
-            find_recipe(backbone, weights),
-            layer_weights,
-            data_range=data_range,
-            use_input_norm=use_input_norm,
-            reduction=reduction,
-            precision=precision,
-            channels_last=channels_last,
-            compile=compile,
+            recipe, layer_weights, data_range, mode, reduction, use_input_norm=use_input_norm
         )
         self.layer_weights = layer_weights
         self.bandwidth = bandwidth

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from losskit.backbones import BackboneRecipe
-from losskit.backbones.trunk import Precision
+from losskit.backbones.trunk import Mode, Precision
 from losskit.losses.data_range import DataRange
 from losskit.losses.reduction import Reduction, reduce
 from losskit.weights import load_weights
@@ -94,15 +94,9 @@ class DISTS(FeatureLoss):
         compile: bool = False,
     ) -> None:
         check_weights("vgg16", weights)
-        super().__init__(
-            BackboneRecipe(build_dists, (weights,)),
-            DistsNetwork.layer_names,
-            data_range=data_range,
-            reduction=reduction,
-            precision=precision,
-            channels_last=channels_last,
-            compile=compile,
-        )
+        recipe = BackboneRecipe(build_dists, (weights,))
+        mode = Mode(None, precision, channels_last, compile)
+        super().__init__(recipe, DistsNetwork.layer_names, data_range, mode, reduction)
         state = load_weights(shipped_path("dists"))
         alpha, beta = (state[name].detach().float().flatten() for name in ("alpha", "beta"))
         total = alpha.sum() + beta.sum()

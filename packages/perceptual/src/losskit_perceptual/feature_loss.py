@@ -7,27 +7,25 @@ from collections.abc import Iterable
 from torch import Tensor
 
 from losskit.backbones import BackboneRecipe, shared_backbone
-from losskit.backbones.trunk import Precision
+from losskit.backbones.trunk import Mode
 from losskit.errors import ImageTooSmallError
-from losskit.losses.base import Loss
-from losskit.losses.data_range import DataRange, RangeCheck, parse_data_range
-from losskit.losses.reduction import Reduction, check_reduction
+from losskit.losses.data_range import DataRange
+from losskit.losses.reduction import Reduction
 from losskit_perceptual.features import check_images, image_norm
 from losskit_perceptual.networks.layout import tokens_in_rows
+from losskit_perceptual.ranged_loss import RangedLoss
 
 
-class FeatureLoss(Loss):
+class FeatureLoss(RangedLoss):
     """A loss of two RGB images that sees them through a shared network.
 
     Args:
         recipe: how to make the network.
         layers: the names of those that the loss looks at.
         data_range: the images' range: 1, 255 or a pair.
-        use_input_norm: apply the network's own mean and std.
+        mode: how the network is run.
         reduction: over samples: ``"mean"``, ``"sum"``, or ``"none"``.
-        precision: ``None``, ``"bf16"`` or ``"fp16"``, for the network only.
-        channels_last: faster convolutions on many devices.
-        compile: run the network through ``torch.compile``.
+        use_input_norm: apply the network's own mean and std.
         range_argument: the loss's argument that sets the range, for the warning.
 
     Raises:
@@ -39,30 +37,24 @@ class FeatureLoss(Loss):
         self,
         recipe: BackboneRecipe,
         layers: Iterable[str],
-        *,
         data_range: DataRange,
+        mode: Mode,
         reduction: Reduction,
-        precision: Precision | None,
-        channels_last: bool,
-        compile: bool,
+        *,
         use_input_norm: bool = True,
         range_argument: str = "data_range",
     ) -> None:
-        super().__init__()
-        check_reduction(reduction)
-        self.reduction: Reduction = reduction
-        span = parse_data_range(data_range)
+        super().__init__(data_range, reduction, range_argument)
         self.backbone = shared_backbone(
             recipe.build,
             *recipe.args,
             layers=layers,
-            transform=image_norm(recipe.norm, span, use_input_norm),
-            precision=precision,
-            channels_last=channels_last,
-            compile=compile,
+            transform=image_norm(recipe.norm, self.data_range, use_input_norm),
+            precision=mode.precision,
+            channels_last=mode.channels_last,
+            compile=mode.compile,
         )
         self._tokens_in_rows = tokens_in_rows(self.backbone.network)
-        self._check_range = RangeCheck(span, type(self).__name__, range_argument)
 
     def features(
         self,

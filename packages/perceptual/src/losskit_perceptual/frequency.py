@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from losskit.losses.base import Loss
 from losskit.losses.checks import check_maps, check_number, check_pair
-from losskit.losses.data_range import DataRange, RangeCheck, parse_data_range
+from losskit.losses.data_range import DataRange
 from losskit.losses.reduction import Reduction, check_reduction, reduce
+from losskit_perceptual.ranged_loss import RangedLoss
 
 _NORMS = ("backward", "ortho", "forward")
 
@@ -126,7 +126,7 @@ def fft_loss(
         return reduce(distance.flatten(1).mean(1), reduction)
 
 
-class FocalFrequencyLoss(Loss):
+class FocalFrequencyLoss(RangedLoss):
     """`focal_frequency_loss` as a module.
 
     Args:
@@ -153,8 +153,7 @@ class FocalFrequencyLoss(Loss):
         reduction: Reduction = "mean",
         data_range: DataRange = 1.0,
     ) -> None:
-        super().__init__()
-        check_reduction(reduction)
+        super().__init__(data_range, reduction)
         check_number("alpha", alpha, least=0)
         if patch_factor < 1:
             raise ValueError(f"patch_factor must be at least 1, not {patch_factor!r}")
@@ -163,8 +162,6 @@ class FocalFrequencyLoss(Loss):
         self.ave_spectrum = ave_spectrum
         self.log_matrix = log_matrix
         self.batch_matrix = batch_matrix
-        self.reduction: Reduction = reduction
-        self._check_range = RangeCheck(parse_data_range(data_range), type(self).__name__)
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
         """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``."""
@@ -182,7 +179,7 @@ class FocalFrequencyLoss(Loss):
         return value
 
 
-class FFTLoss(Loss):
+class FFTLoss(RangedLoss):
     """`fft_loss` as a module.
 
     Args:
@@ -197,13 +194,10 @@ class FFTLoss(Loss):
     def __init__(
         self, *, norm: str = "backward", reduction: Reduction = "mean", data_range: DataRange = 1.0
     ) -> None:
-        super().__init__()
-        check_reduction(reduction)
+        super().__init__(data_range, reduction)
         if norm not in _NORMS:
             raise ValueError(f"norm must be one of {', '.join(_NORMS)}, not {norm!r}")
         self.norm = norm
-        self.reduction: Reduction = reduction
-        self._check_range = RangeCheck(parse_data_range(data_range), type(self).__name__)
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
         """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``."""

@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from losskit.losses.base import Loss
 from losskit.losses.checks import check_maps, check_pair
-from losskit.losses.data_range import DataRange, RangeCheck, parse_data_range
+from losskit.losses.data_range import DataRange
 from losskit.losses.reduction import Reduction, check_reduction, reduce
+from losskit_perceptual.ranged_loss import RangedLoss
 
 
 def artifact_map(
@@ -99,7 +99,7 @@ def ldl_loss(
     return reduce(distance.flatten(1).mean(1), reduction)
 
 
-class LDLLoss(Loss):
+class LDLLoss(RangedLoss):
     """`ldl_loss` as a module.
 
     Args:
@@ -114,13 +114,10 @@ class LDLLoss(Loss):
     def __init__(
         self, *, window_size: int = 7, reduction: Reduction = "mean", data_range: DataRange = 1.0
     ) -> None:
-        super().__init__()
-        check_reduction(reduction)
+        super().__init__(data_range, reduction)
         if window_size < 3 or window_size % 2 == 0:
             raise ValueError(f"window_size must be odd and at least 3, not {window_size!r}")
         self.window_size = window_size
-        self.reduction: Reduction = reduction
-        self._check_range = RangeCheck(parse_data_range(data_range), type(self).__name__)
 
     def forward(self, pred: Tensor, target: Tensor, ema: Tensor | None = None) -> Tensor:
         """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``, given the average's images."""

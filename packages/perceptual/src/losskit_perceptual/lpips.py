@@ -8,12 +8,13 @@ from typing import Literal, TypeAlias
 
 from torch import Tensor
 
-from losskit.backbones.trunk import Precision
+from losskit.backbones.trunk import Mode, Precision
 from losskit.errors import WeightsError
 from losskit.losses.data_range import DataRange
 from losskit.losses.reduction import Reduction
 from losskit.weights import load_weights
 from losskit_perceptual.features import check_choice
+from losskit_perceptual.networks.families import find_recipe
 from losskit_perceptual.networks.shipped import shipped_path
 from losskit_perceptual.normalized_features import LAYERS, UnitFeatureLoss
 
@@ -68,18 +69,10 @@ class LPIPS(UnitFeatureLoss):
         check_choice("net", net, tuple(NETS))
         backbone = NETS[net]
         layers = LAYERS[backbone]
-        super().__init__(
-            backbone,
-            weights,
-            layers,
-            data_range=data_range,
-            spatial=spatial,
-            reduction=reduction,
-            precision=precision,
-            channels_last=channels_last,
-            compile=compile,
-        )
+        recipe, mode = find_recipe(backbone, weights), Mode(None, precision, channels_last, compile)
+        super().__init__(recipe, layers, data_range, mode, reduction)
         self.net = net
+        self.spatial = spatial
         if heads == "default":
             heads = shipped_path(f"lpips-{net}", instead="heads= a path to the published file")
         state = load_weights(heads)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from losskit.backbones.trunk import Precision
+from losskit.backbones.trunk import Mode, Precision
 from losskit.losses.data_range import DataRange
 from losskit.losses.reduction import Reduction, reduce
 from losskit_perceptual.feature_loss import FeatureLoss
@@ -107,29 +107,8 @@ def feature_distance(
 class UnitFeatureLoss(FeatureLoss):
     """Base class of LPIPS and FeatureDistance: the distance that they share."""
 
-    def __init__(
-        self,
-        backbone: str | nn.Module,
-        weights: str | Path,
-        layers: Sequence[str],
-        *,
-        data_range: DataRange,
-        spatial: bool,
-        reduction: Reduction,
-        precision: Precision | None,
-        channels_last: bool,
-        compile: bool,
-    ) -> None:
-        super().__init__(
-            find_recipe(backbone, weights),
-            layers,
-            data_range=data_range,
-            reduction=reduction,
-            precision=precision,
-            channels_last=channels_last,
-            compile=compile,
-        )
-        self.spatial = spatial
+    #: Whether it gives a map instead of a value; subclasses say so when they are made.
+    spatial: bool
 
     def layer_factors(self) -> list[Tensor | float]:
         """A head or a number per layer."""
@@ -208,19 +187,11 @@ class FeatureDistance(UnitFeatureLoss):
             layers = LAYERS[backbone]
         if not isinstance(layers, Mapping):
             layers = dict.fromkeys((layers,) if isinstance(layers, str) else layers, 1.0)
-        self_weights = check_layer_weights("layers", layers)
-        super().__init__(
-            backbone,
-            weights,
-            tuple(self_weights),
-            data_range=data_range,
-            spatial=spatial,
-            reduction=reduction,
-            precision=precision,
-            channels_last=channels_last,
-            compile=compile,
-        )
-        self.layer_weights = self_weights
+        layer_weights = check_layer_weights("layers", layers)
+        recipe, mode = find_recipe(backbone, weights), Mode(None, precision, channels_last, compile)
+        super().__init__(recipe, layer_weights, data_range, mode, reduction)
+        self.layer_weights = layer_weights
+        self.spatial = spatial
 
     def layer_factors(self) -> list[Tensor | float]:
         """Each layer's weight, divided by the number of layers."""

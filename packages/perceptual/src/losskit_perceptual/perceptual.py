@@ -9,7 +9,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from losskit.backbones.trunk import Precision
+from losskit.backbones.trunk import Mode, Precision
 from losskit.losses.checks import check_number
 from losskit.losses.data_range import DataRange
 from losskit.losses.reduction import Reduction, reduce
@@ -164,13 +164,11 @@ class PerceptualLoss(FeatureLoss):
                 *(layer_weights if perceptual_weight else ()),
                 *(layer_weights_style if style_weight else ()),
             ),
-            data_range=data_range,
+            data_range,
+            Mode(None, precision, channels_last, compile),
+            reduction,
             use_input_norm=use_input_norm,
-            reduction=reduction,
             range_argument=range_argument,
-            precision=precision,
-            channels_last=channels_last,
-            compile=compile,
         )
         self.layer_weights = layer_weights
         self.layer_weights_style = layer_weights_style

@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from losskit.losses.base import Loss
 from losskit.losses.checks import check_maps, check_number, check_pair
-from losskit.losses.data_range import DataRange, RangeCheck, parse_data_range
+from losskit.losses.data_range import DataRange
 from losskit.losses.reduction import Reduction, check_reduction, reduce
+from losskit_perceptual.ranged_loss import RangedLoss
 
 _BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # Burt and Adelson's, a = 0.375
 
@@ -99,7 +99,7 @@ def laplacian_pyramid_loss(
     return reduce(sum(values[1:], values[0]), reduction)
 
 
-class LaplacianPyramidLoss(Loss):
+class LaplacianPyramidLoss(RangedLoss):
     """`laplacian_pyramid_loss` as a module.
 
     Args:
@@ -120,15 +120,12 @@ class LaplacianPyramidLoss(Loss):
         reduction: Reduction = "mean",
         data_range: DataRange = 1.0,
     ) -> None:
-        super().__init__()
-        check_reduction(reduction)
+        super().__init__(data_range, reduction)
         if levels < 1:
             raise ValueError(f"levels must be at least 1, not {levels!r}")
         check_number("base", base, above=0)
         self.levels = levels
         self.base = base
-        self.reduction: Reduction = reduction
-        self._check_range = RangeCheck(parse_data_range(data_range), type(self).__name__)
 
     def forward(self, pred: Tensor, target: Tensor) -> Tensor:
         """The loss of ``pred`` against ``target``, both ``(b, c, h, w)``."""

@@ -10,10 +10,10 @@ from typing import Any
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from losskit.losses.base import Loss
-from losskit.losses.data_range import DataRange, RangeCheck, parse_data_range
+from losskit.losses.data_range import DataRange
 from losskit.losses.reduction import Reduction, check_reduction, reduce, weighted_reduce
 from losskit_perceptual.features import check_choice
+from losskit_perceptual.ranged_loss import RangedLoss
 from losskit_perceptual.ssim_windows import (
     Padding,
     Window,
@@ -90,7 +90,7 @@ def ssim(
     return reduce(1 - distance.sum(1) / weights.sum(1).clamp_min(1e-12), reduction)
 
 
-class WindowedLoss(Loss):
+class WindowedLoss(RangedLoss):
     """Base class of both losses: their options for images and window, checked."""
 
     def __init__(
@@ -101,15 +101,11 @@ class WindowedLoss(Loss):
         window: Window,
         reduction: Reduction,
     ) -> None:
-        super().__init__()
-        check_reduction(reduction)
+        super().__init__(data_range, reduction)
         check_window(window_size, sigma, window)
-        self.data_range = parse_data_range(data_range)
         self.window_size = window_size
         self.sigma = sigma
         self.window: Window = window
-        self.reduction: Reduction = reduction
-        self._check_range = RangeCheck(self.data_range, type(self).__name__)
 
     def _options(self) -> dict[str, Any]:
         return {

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from losskit.backbones.trunk import Precision
+from losskit.backbones.trunk import Mode, Precision
 from losskit.losses.data_range import DataRange
 from losskit.losses.reduction import Reduction, reduce
 from losskit_perceptual.autograd import only_autograd
@@ -213,15 +213,9 @@ class StyleLoss(FeatureLoss):
         if layer_weights is None:
             layer_weights = {f"relu{block}_1": 1.0 for block in range(1, 6)}
         layer_weights = check_layer_weights("layer_weights", layer_weights)
+        recipe, mode = find_recipe(backbone, weights), Mode(None, precision, channels_last, compile)
         super().__init__(
-            find_recipe(backbone, weights),
-            layer_weights,
-            data_range=data_range,
-            use_input_norm=use_input_norm,
-            reduction=reduction,
-            precision=precision,
-            channels_last=channels_last,
-            compile=compile,
+            recipe, layer_weights, data_range, mode, reduction, use_input_norm=use_input_norm
         )
         self.layer_weights = layer_weights
         self.criterion: Criterion = criterion

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from losskit.cli.arguments import check_least
 from losskit.discovery.extras import require
 from losskit.errors import LosskitError
 
@@ -177,10 +178,7 @@ def _sample(arguments: argparse.Namespace) -> int:
 
     if not 0 <= arguments.seed <= LARGEST_SEED:
         raise LosskitError(f"--seed must be from 0 to {LARGEST_SEED}, not {arguments.seed}")
-    for name, least in (("count", 1), ("batch", 1), ("interpolate", 0)):
-        value = getattr(arguments, name)
-        if value is not None and value < least:
-            raise LosskitError(f"--{name} must be at least {least}, not {value}")
+    check_least(arguments, count=1, batch=1, interpolate=0)
     written = write_samples(
         arguments.run_folder,
         arguments.out,

@@ -1,4 +1,4 @@
-"""Words of a command line as what they mean: losses with options, ranges."""
+"""Words of a command line as what they mean: losses with options, ranges, numbers."""
 
 from __future__ import annotations
 
@@ -50,3 +50,16 @@ def parse_range(text: str) -> tuple[float, float]:
     if low >= high:
         raise argparse.ArgumentTypeError(f"the lower value comes first, not {text!r}")
     return low, high
+
+
+def check_least(arguments: argparse.Namespace, **least: int) -> None:
+    """Each option that is given must be a number no smaller than this.
+
+    Raises:
+        ConfigError: one is smaller.
+    """
+    for name, bound in least.items():
+        value = getattr(arguments, name)
+        if value is not None and value < bound:
+            option = name.replace("_", "-")
+            raise ConfigError(f"--{option} must be at least {bound}, not {value}")

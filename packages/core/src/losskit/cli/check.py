@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from losskit.cli.listing import add_json, print_json, print_table
 
@@ -51,7 +52,7 @@ def _check(arguments: argparse.Namespace) -> int:
         print("\r\033[K", end="", file=sys.stderr, flush=True)
     failed = [result for result in results if result.status == "failed"]
     if arguments.json:
-        print_json(ok=not failed, results=[_as_dict(result) for result in results])
+        print_json(ok=not failed, results=[dataclasses.asdict(result) for result in results])
     else:
         _report(results, arguments.verbose)
     return 1 if failed else 0
@@ -66,17 +67,6 @@ def _list(arguments: argparse.Namespace) -> int:
     else:
         print_table(("CHECK", "RUN ON", "WHY"), [(c.id, c.scope, c.why) for c in checks])
     return 0
-
-
-def _as_dict(result: CheckResult) -> dict[str, Any]:
-    return {
-        "subject": result.subject,
-        "check": result.check,
-        "status": result.status,
-        "message": result.message,
-        "why": result.why,
-        "seconds": result.seconds,
-    }
 
 
 def _report(results: Iterable[CheckResult], verbose: bool) -> None:

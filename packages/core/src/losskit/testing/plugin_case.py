@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -69,35 +70,30 @@ class PluginCase:
     @property
     def targets(self) -> list[tuple[str, str]]:
         """Targets of the plugin's other hooks, as (kind and name, target)."""
-        listed: list[tuple[str, list[Any]]] = [
-            ("command", list_commands()),
-            ("preset", list_presets()),
-            ("backbone", list_backbones()),
-        ]
         return [
-            (f"{kind} {spec.name!r}", target)
-            for kind, specs in listed
-            for spec in specs
-            if spec.namespace == self.name
-            for target in (spec.target, getattr(spec, "files", ""), getattr(spec, "known", ""))
-            if target
+            (kind, getattr(spec, field))
+            for kind, spec in self._others()
+            for field in ("target", "files", "known")
+            if getattr(spec, field, "")
         ]
 
     @property
     def summaries(self) -> list[tuple[str, str]]:
         """(kind and name, summary) of everything that listings show besides losses."""
-        listed: list[tuple[str, list[Any]]] = [
-            ("command", list_commands()),
-            ("preset", list_presets()),
-            ("backbone", list_backbones()),
-            ("weights", list_weights()),
-        ]
-        return [
-            (f"{kind} {spec.name!r}", spec.summary)
-            for kind, specs in listed
-            for spec in specs
-            if spec.namespace == self.name
-        ]
+        return [(kind, spec.summary) for kind, spec in self._others()]
+
+    def _others(self) -> Iterator[tuple[str, Any]]:
+        """(kind and name, spec) of everything it supplies besides losses."""
+        listed: dict[str, list[Any]] = {
+            "command": list_commands(),
+            "preset": list_presets(),
+            "backbone": list_backbones(),
+            "weights": list_weights(),
+        }
+        for kind, specs in listed.items():
+            for spec in specs:
+                if spec.namespace == self.name:
+                    yield f"{kind} {spec.name!r}", spec
 
     @cached_property
     def probe(self) -> Probe:

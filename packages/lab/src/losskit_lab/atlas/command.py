@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from losskit.cli.arguments import parse_loss
+from losskit.cli.arguments import check_least, parse_loss
 from losskit.cli.listing import add_json, print_json
 from losskit.cli.progress import interrupt, let_threads_sleep, steps_of
 from losskit.discovery.extras import explained
@@ -58,8 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _atlas(arguments: argparse.Namespace) -> int:
-    if arguments.size < 16:
-        raise ConfigError(f"--size must be at least 16, not {arguments.size}")
+    check_least(arguments, size=16)
     require_images()
     let_threads_sleep()
     from losskit import __version__

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from losskit.cli.arguments import parse_range
+from losskit.cli.arguments import check_least, parse_range
 from losskit.cli.listing import add_json, print_json, print_table
 from losskit.errors import ConfigError, LosskitError
 from losskit.images.files import paired_files
@@ -53,12 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _balance(arguments: argparse.Namespace) -> int:
-    for name in ("size", "batch", "limit"):
-        value = getattr(arguments, name)
-        if value is not None and value < 1:
-            raise ConfigError(f"--{name} must be at least 1, not {value}")
-    if arguments.iteration < 0:
-        raise ConfigError(f"--iteration must be at least 0, not {arguments.iteration}")
+    check_least(arguments, size=1, batch=1, limit=1, iteration=0)
     ratio = parse_ratio(arguments.ratio)
     require_images()
     from losskit.objectives.balance import report

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from losskit.cli.arguments import parse_loss, parse_range
+from losskit.cli.arguments import check_least, parse_loss, parse_range
 from losskit.cli.listing import add_json, print_json, print_table
 from losskit.cli.progress import track
-from losskit.errors import ConfigError, LosskitError
+from losskit.errors import LosskitError
 from losskit.images.files import paired_files
 from losskit.images.pairs import batches, load_pairs
 from losskit.images.pixels import require_images
@@ -84,11 +84,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from losskit.objectives.scoring import ObjectiveScorer, Scorer, summarise
     from losskit_lab.evaluate.heatmaps import HeatMaps
 
-    for name, least in (("batch", 1), ("workers", 1), ("crop_border", 0), ("iteration", 0)):
-        value = getattr(arguments, name)
-        if value < least:
-            option = name.replace("_", "-")
-            raise ConfigError(f"--{option} must be at least {least}, not {value}")
+    check_least(arguments, batch=1, workers=1, crop_border=0, iteration=0)
     require_images()
     pairs = paired_files(arguments.pred, arguments.target, pred_suffix=arguments.pred_suffix)
     device, span = arguments.device, arguments.range

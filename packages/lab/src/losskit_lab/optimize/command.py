@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from losskit.cli.arguments import parse_range
+from losskit.cli.arguments import check_least, parse_range
 from losskit.cli.listing import add_json, print_json
 from losskit.cli.progress import interrupt, let_threads_sleep, progress_of
-from losskit.errors import ConfigError, LosskitError
+from losskit.errors import LosskitError
 from losskit.images.pixels import require_images
 from losskit.objectives.scoring import check_device, one_line_errors
 from losskit_lab.optimize.inputs import load_images, load_network
@@ -67,10 +67,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _optimize(arguments: argparse.Namespace) -> int:
-    for name in ("steps", "size", "every"):
-        value = getattr(arguments, name)
-        if value is not None and value < 1:
-            raise ConfigError(f"--{name} must be at least 1, not {value}")
+    check_least(arguments, steps=1, size=1, every=1)
     require_images()
     let_threads_sleep()
     import torch
