@@ -193,7 +193,9 @@ def _by_a_test(block: Block, example: Example) -> None:
         return
     assert block.path.parent.name in text, f"{name} says nothing of {block.path.parent.name}"
     if block.language == "text":
-        assert "assert_shown(" in text, f"{name} does not compare what this block shows"
+        # The fixture compares it too.
+        compares = "assert_shown(" in text or "run_random(" in text
+        assert compares, f"{name} does not compare what this block shows"
     else:
         _commands(replace(block, notes={**block.notes, "parse": [""]}), example)
 
