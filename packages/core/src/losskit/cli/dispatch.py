@@ -13,6 +13,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 from losskit.errors import LosskitError, PluginWarning, nearest
@@ -55,7 +56,6 @@ OFFICIAL_COMMANDS = {
     "demo": "losskit-train[demo]",
 }
 
-_WARNING = warnings.formatwarning
 _NEGATIVE = re.compile(r"-\.?\d")
 _LONG_OPTION = re.compile(r"--[a-z][a-z-]*")
 
@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Torch's, where NumPy is not installed: commands that need it say so themselves.
     warnings.filterwarnings("ignore", message="Failed to initialize NumPy", category=UserWarning)
     shown = warnings.formatwarning
-    warnings.formatwarning = _one_line_warning
+    warnings.formatwarning = partial(_one_line_warning, shown)
     try:
         return _run(argv)
     except KeyboardInterrupt:
@@ -109,13 +109,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.formatwarning = shown
 
 
-def _expected(error: LosskitError | ModuleNotFoundError | OSError) -> str | None:
+def _expected(error: LosskitError | OSError | ModuleNotFoundError) -> str | None:
     """The one line for an error that people can do something about; None for any other."""
     if isinstance(error, LosskitError):
         return one_line(error)
-    if not isinstance(
-        error, ModuleNotFoundError
-    ):  # a folder that is not ours to write to, a full disk
+    if isinstance(error, OSError):  # a folder that is not ours to write to, a full disk
         return _of_the_system(error)
     from losskit.discovery.extras import explained, is_known_absence
 
@@ -123,12 +121,16 @@ def _expected(error: LosskitError | ModuleNotFoundError | OSError) -> str | None
 
 
 def _one_line_warning(
-    message: Warning | str, category: type[Warning], *where: Any, **line: Any
+    others: Callable[..., str],
+    message: Warning | str,
+    category: type[Warning],
+    *where: Any,
+    **line: Any,
 ) -> str:
     """Ours in one line: the source line that it would show is never the reader's."""
     if category.__module__.partition(".")[0] == "losskit":
         return f"losskit: {one_line(str(message))}\n"
-    return _WARNING(message, category, *where, **line)
+    return others(message, category, *where, **line)
 
 
 def _of_the_system(error: OSError) -> str:

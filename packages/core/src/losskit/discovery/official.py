@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-#: The official plugins and their distributions.
-OFFICIAL_PLUGINS: Mapping[str, str] = {
-    name: f"losskit-{name}" for name in ("gan", "perceptual", "clip", "identity", "lab", "train")
-}
 #: What official plugins supply, so that an unknown name can be answered with the install that
 #: brings it. A test holds it against the plugins themselves.
 OFFICIAL_LOSSES: Mapping[str, tuple[str, ...]] = {

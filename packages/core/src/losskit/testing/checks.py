@@ -13,7 +13,15 @@ from losskit.testing.case import CheckFailed, ExpectedFailure
 Scope: TypeAlias = Literal["plugin", "loss"]
 
 #: Modules that hold checks, in the order they are run: cheap and fundamental ones first.
-_MODULES = ("declaration", "documents", "values", "gradients", "dtypes", "robustness")
+_MODULES = (
+    "plugin_checks",
+    "declaration",
+    "documents",
+    "values",
+    "gradients",
+    "dtypes",
+    "robustness",
+)
 _CHECKS: list[Check] = []
 
 

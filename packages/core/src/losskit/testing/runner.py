@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from losskit.discovery.official import OFFICIAL_PLUGINS
+from losskit.discovery.entry_points import RESERVED
 from losskit.discovery.registry import get_spec, plugins
 from losskit.errors import LosskitError, PluginWarning, nearest
 from losskit.spec import Example
@@ -76,8 +76,8 @@ def checks_of(target: str, *, only: Iterable[str] = ()) -> list[Check]:
         return _on_loss(checks, LossCase(get_spec(target)))
     except LosskitError as error:
         hint = "; nor is there a plugin of that name"
-        if target in OFFICIAL_PLUGINS:
-            hint = f"; the plugin of that name is not installed: pip install {OFFICIAL_PLUGINS[target]}"
+        if RESERVED.get(target):
+            hint = f"; the plugin of that name is not installed: pip install {RESERVED[target]}"
         raise type(error)(f"{one_line(error)}{hint}") from error
 
 

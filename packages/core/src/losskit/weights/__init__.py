@@ -3,21 +3,18 @@
 Imports discovery; torch only when weights are loaded.
 """
 
+from losskit.weights.checksums import Status, record_path, verify_weights
 from losskit.weights.files import (
     SUFFIXES,
-    Status,
-    cache_dir,
     find_file,
     find_weights,
     known_weights,
     load_weights,
     pull_weights,
     random_seed,
-    record_path,
-    verify_weights,
-    weights_path,
 )
 from losskit.weights.hub import hub_file
+from losskit.weights.places import cache_dir, weights_path
 from losskit.weights.shipped import shipped_file
 
 __all__ = [

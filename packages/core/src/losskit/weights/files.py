@@ -1,4 +1,4 @@
-"""Pretrained weights files: where they are, fetching, checksums, safe loading.
+"""Pretrained weights files: finding, fetching and safe loading.
 
 Torch is imported only when a file is loaded, so that ``losskit weights`` answers at once.
 """
@@ -6,21 +6,19 @@ Torch is imported only when a file is loaded, so that ``losskit weights`` answer
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
 import re
 import tempfile
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from http.client import HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING, Any
 
 from losskit.errors import WeightsError, nearest
 from losskit.spec import WeightsSpec
 from losskit.text import one_line
+from losskit.weights.checksums import check_file, verify_weights
 from losskit.weights.downloads import open_url
+from losskit.weights.places import weights_path
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,20 +26,6 @@ if TYPE_CHECKING:
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 _CHUNK = 1 << 20
 _RANDOM = re.compile(r"random(?::(\d+))?")
-
-#: ``"recorded"``: no checksum is published, and the file is the one that was recorded first;
-#: ``"unrecorded"``: nor is one recorded.
-Status = Literal["ok", "missing", "wrong", "recorded", "unrecorded"]
-
-
-def cache_dir() -> Path:
-    """Return the folder of weights files: ``$LOSSKIT_CACHE``, else torch's own ``hub/checkpoints``."""
-    if own := os.environ.get("LOSSKIT_CACHE"):
-        return Path(own).expanduser()
-    base = os.environ.get("TORCH_HOME") or os.path.join(  # noqa: PTH118
-        os.environ.get("XDG_CACHE_HOME") or "~/.cache", "torch"
-    )
-    return Path(base).expanduser() / "hub" / "checkpoints"
 
 
 def known_weights() -> list[WeightsSpec]:
@@ -66,37 +50,6 @@ def find_weights(name: str, specs: Iterable[WeightsSpec] | None = None) -> Weigh
     return known[name]
 
 
-def weights_path(spec: WeightsSpec) -> Path:
-    """Return the path where the file of a spec belongs, whether it is there or not."""
-    name = Path(unquote(urlsplit(spec.url).path).rstrip("/.")).name or spec.name
-    path = Path(name)
-    # As torch.hub does: two files of one name, ours or somebody else's, must not meet.
-    mark = spec.name if spec.sha256 is None else spec.sha256[:8]
-    return cache_dir() / f"{path.stem}-{mark}{path.suffix}"
-
-
-def record_path(spec: WeightsSpec) -> Path:
-    """Return the path of the recorded checksum of the first file seen, if none is published for it.
-
-    In the form that ``sha256sum -c`` reads. To trust another file, delete the record.
-    """
-    path = weights_path(spec)
-    return path.with_name(f"{path.name}.sha256")
-
-
-def verify_weights(spec: WeightsSpec) -> Status:
-    """Check whether the file is there and is the one that its authors published, or that came first."""
-    path = weights_path(spec)
-    if not path.is_file():
-        return "missing"
-    expected = _expected(spec)
-    if expected is None:
-        return "unrecorded"
-    if _sha256(path) != expected:
-        return "wrong"
-    return "recorded" if spec.sha256 is None else "ok"
-
-
 def pull_weights(spec: WeightsSpec, progress: Callable[[int, int], None] | None = None) -> Path:
     """Fetch a file into the cache, unless the right one is there.
 
@@ -114,7 +67,7 @@ def pull_weights(spec: WeightsSpec, progress: Callable[[int, int], None] | None 
     path = weights_path(spec)
     status = verify_weights(spec)
     if status == "unrecorded":
-        _check(spec, path)
+        check_file(spec, path)
     if status in ("ok", "recorded", "unrecorded"):
         return path
     part = ""
@@ -134,7 +87,7 @@ def pull_weights(spec: WeightsSpec, progress: Callable[[int, int], None] | None 
                     progress(done, spec.size or 0)
         known = spec.size if spec.sha256 is None else None
         _check_length(done, source.headers.get("Content-Length"), known)
-        _check(spec, Path(part))
+        check_file(spec, Path(part))
         Path(part).replace(path)
     except (OSError, ValueError, HTTPException) as error:  # URLError is an OSError
         raise WeightsError(
@@ -181,7 +134,7 @@ def find_file(name_or_path: str | Path, specs: Iterable[WeightsSpec] | None = No
             f"run `losskit weights pull {spec.name}`, or fetch {spec.url} elsewhere and put it "
             "there"
         )
-    _check(spec, path)
+    check_file(spec, path)
     return path
 
 
@@ -254,52 +207,6 @@ def _name_of(url: str, specs: Iterable[WeightsSpec]) -> str:
         f"the weights {url!r} are not fetched while a loss is built, and no installed plugin knows "
         "them by name: fetch them, and give weights= the file's path"
     )
-
-
-def _expected(spec: WeightsSpec) -> str | None:
-    """The checksum that a file must have: the published one, else the recorded one."""
-    if spec.sha256 is not None:
-        return spec.sha256
-    try:
-        return record_path(spec).read_text().split()[0]
-    except (OSError, ValueError, IndexError):
-        return None
-
-
-def _check(spec: WeightsSpec, path: Path) -> None:
-    found, expected = _sha256(path), _expected(spec)
-    if expected is None:
-        _record(spec, found)
-    elif found != expected and spec.sha256 is None:
-        raise WeightsError(
-            f"{path} is not the {spec.name!r} that came first: its sha256 is {found}, not {expected}; "
-            f"it was not loaded. If you trust it, delete {record_path(spec)}"
-        )
-    elif found != expected:
-        raise WeightsError(
-            f"{path} is not the published {spec.name!r}: its sha256 is {found}, not {expected}; "
-            f"it was not loaded. Delete it and run `losskit weights pull {spec.name}`"
-        )
-
-
-def _record(spec: WeightsSpec, found: str) -> None:
-    """Trust on first use: nobody publishes a checksum, so hold later files against this one."""
-    record = record_path(spec)
-    try:
-        record.write_text(f"{found}  {weights_path(spec).name}\n")
-        done = f"is recorded in {record}; another file will be refused"
-    except OSError as error:
-        done = f"could not be recorded either: {one_line(error)}"
-    warnings.warn(
-        f"no checksum is published for the weights {spec.name!r}, so this file cannot be verified; "
-        f"its sha256, {found}, {done}",
-        stacklevel=3,
-    )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _head(error: Exception) -> str:
