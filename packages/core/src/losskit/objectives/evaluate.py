@@ -69,9 +69,8 @@ def _weighted_parts(
     term: Term, outputs: Mapping[str, Any], factor: float | Tensor
 ) -> dict[str, Tensor] | None:
     try:
-        if (
-            term.self_routed
-        ):  # does its own routing and weight, and may say that it does not count now
+        # One that does its own routing and weight may say that it does not count now.
+        if term.self_routed:
             result: Tensor | None = term.loss(outputs)
             return None if result is None else {term.name: result * _of_type(factor, result)}
         inputs = term.route(outputs)
