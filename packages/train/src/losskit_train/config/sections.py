@@ -31,7 +31,8 @@ class ModelConfig:
         discriminator: the discriminator; ``null``: train the generator alone.
             Example: ``{type: ResidualDiscriminator, image_size: 64}``.
         inputs: what the generator is called with: ``noise``, ``lq``, ``mask``.
-        latent_dim: length of a noise vector, where the generator does not say so itself.
+        latent_dim: length of a noise vector, where the generator does not say so itself. Example:
+            ``128``.
         compose: paste the generator's output into the mask only (inpainting).
         ema: decay of the moving average of the generator's weights per step, below 1; 0: none.
         ema_start: step until which the average just copies.
@@ -62,14 +63,14 @@ class DataConfig:
             array or a list of images, and needs ``allow_import``. Example: ``builtin:faces``.
         inputs: for ``data.task: paired``, the folder of the generator's inputs, matched by name.
             Example: ``path/to/inputs``.
-        options: keyword arguments of a provider.
+        options: keyword arguments of a provider. Example: ``{held_out: astronaut.png}``.
         task: ``generation``; ``super-resolution`` (``lq`` is the image made smaller, bicubic);
             ``inpainting`` (``mask`` is a random free-form hole, ``lq`` the image without it);
             ``paired``.
         batch_size: images per step and device.
         size: side of the square the networks see; with ``data.fit: crop`` no image may be smaller.
         fit: ``crop`` a square of that size, or ``resize`` the shorter side to it first; by default
-            ``resize`` for ``generation``, else ``crop``.
+            ``resize`` for ``generation``, else ``crop``. Example: ``crop``.
         scale: factor of ``super-resolution``.
         flip: mirror half of the images left to right.
         rotate: turn images by a random multiple of 90 degrees.
@@ -105,11 +106,12 @@ class PlayerOptimizer:
     """``optimizer.generator``, ``optimizer.discriminator``: what differs for one player.
 
     Args:
-        type: a class of ``torch.optim``; ``null``: ``optimizer.type``.
-        lr: learning rate; ``null``: ``optimizer.lr``.
-        betas: of the Adam family; ``null``: ``optimizer.betas``.
-        weight_decay: of the optimiser; ``null``: ``optimizer.weight_decay``.
+        type: a class of ``torch.optim``; ``null``: ``optimizer.type``. Example: ``AdamW``.
+        lr: learning rate; ``null``: ``optimizer.lr``. Example: ``0.0004``.
+        betas: of the Adam family; ``null``: ``optimizer.betas``. Example: ``[0.0, 0.9]``.
+        weight_decay: of the optimiser; ``null``: ``optimizer.weight_decay``. Example: ``0.01``.
         clip_norm: largest norm of the player's gradient, 0: any; ``null``: ``optimizer.clip_norm``.
+            Example: ``1.0``.
     """
 
     type: str | None = None
@@ -218,11 +220,12 @@ class ValidateConfig:
     Args:
         images: as ``data.images``; used whole, whatever their sizes. Example: ``path/to/images``.
         inputs: for ``data.task: paired``, the folder of the generator's inputs.
-        options: keyword arguments of a provider.
+            Example: ``path/to/inputs``.
+        options: keyword arguments of a provider. Example: ``{held_out: astronaut.png}``.
         every: steps between two validations; there is always one at the end.
         metrics: losses of two images, as ``losskit eval`` takes them (``LPIPS:net=vgg``), or configs.
-        keep_best: the metric whose best checkpoint is kept in ``best/``.
-        size: side of the square that is taken from the middle of larger images.
+        keep_best: the metric whose best checkpoint is kept in ``best/``. Example: ``PSNRLoss``.
+        size: side of the square that is taken from the middle of larger images. Example: ``256``.
         crop_border: pixels that are left out at each side.
         y_channel: compare luma only, as benchmarks of super-resolution do.
     """

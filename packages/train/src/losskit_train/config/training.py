@@ -62,9 +62,11 @@ class TrainConfig:
         fabric: devices, strategy, precision.
         logging: what is written when.
         validate: metrics on images that are not trained on; ``null``: none.
+            Example: ``{images: path/to/photos, every: 1000}``.
         allow_import: let ``module:Class`` paths of this config import and run code from outside
             losskit. A file cannot set it: give ``--allow-import``.
         sources: where a printed preset's numbers come from; nothing reads it.
+            Example: ``["arXiv:1912.04958, table 1"]``.
     """
 
     model: ModelConfig
